@@ -1,0 +1,252 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ClusterwidePolicy holds ordered rules for endpoints of any namespace, before
+// (Admin) or after (Baseline) what namespaces say for themselves.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=clusterwidepolicies,singular=clusterwidepolicy,shortName=cwp,categories=palisade,scope=Cluster
+// +kubebuilder:printcolumn:name="Tier",type=string,JSONPath=`.spec.tier`
+// +kubebuilder:printcolumn:name="Priority",type=integer,JSONPath=`.spec.priority`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Realized",type=integer,JSONPath=`.status.nodes.realized`
+// +kubebuilder:printcolumn:name="Nodes",type=integer,JSONPath=`.status.nodes.desired`
+// +kubebuilder:printcolumn:name="Endpoints",type=integer,JSONPath=`.status.endpoints`,priority=1
+// +kubebuilder:printcolumn:name="Severity",type=string,JSONPath=`.spec.severity`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type ClusterwidePolicy struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec is what the policy asks for. What nodes enforce is the last spec
+	// that was accepted: a later one that is refused leaves it in force, and
+	// Accepted says so.
+	Spec ClusterwidePolicySpec `json:"spec"`
+
+	// status is where the policy is in force. Only the controller writes it.
+	//
+	// +optional
+	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "waiting for the controller", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Programmed", status: "Unknown", reason: "Pending", message: "waiting for the controller", lastTransitionTime: "1970-01-01T00:00:00Z"}, {type: "Ready", status: "Unknown", reason: "Pending", message: "waiting for the controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
+	Status PolicyStatus `json:"status,omitempty"`
+}
+
+// ClusterwidePolicyList is a list of ClusterwidePolicy objects.
+//
+// +kubebuilder:object:root=true
+type ClusterwidePolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ClusterwidePolicy `json:"items"`
+}
+
+// ClusterwidePolicySpec is judged in its tier, per direction: policies by
+// ascending priority, and inside a policy its rules in the order in which they
+// are written; the first rule that matches decides. Among policies of equal
+// priority a matching Deny decides before a matching Accept, and that before a
+// matching Pass, where each policy speaks through its first matching rule; if
+// the actions are equal too, the policy whose name sorts first is the one that
+// decided. Pass goes on to the next tier, and so does a connection that no rule
+// matches.
+//
+// The Admin tier comes first, then the Namespace tier (every NetworkPolicy),
+// then the Baseline tier. What nothing decides is allowed, and the verdict
+// names the built-in default.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.ingress) && size(self.ingress) > 0) || (has(self.egress) && size(self.egress) > 0)",message="the policy does nothing: add a rule to ingress or egress (shape 11)"
+type ClusterwidePolicySpec struct {
+	// tier is the tier of the policy. It cannot be changed: create a policy
+	// with another name in the other tier, then delete this one.
+	//
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="tier cannot be changed: create a policy with another name in the other tier, then delete this one (shape 16)"
+	Tier Tier `json:"tier"`
+
+	// priority orders policies inside a tier; lower is judged first. No value
+	// is reserved.
+	//
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Priority int32 `json:"priority"`
+
+	// mode says whether the policy is in force (Enforce) or only observed
+	// (Audit).
+	//
+	// +optional
+	// +kubebuilder:default=Enforce
+	Mode Mode `json:"mode,omitempty"`
+
+	// subject selects the endpoints that the policy protects.
+	Subject ClusterwidePolicySubject `json:"subject"`
+
+	// severity is copied to events and never judged.
+	//
+	// +optional
+	Severity Severity `json:"severity,omitempty"`
+
+	// message tells people why the policy exists. It is copied to events and
+	// never judged.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
+
+	// tags are copied to events and never judged.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	Tags []Tag `json:"tags,omitempty"`
+
+	// expiresAt is when the policy stops being in force. The controller then
+	// sets the condition Expired and compiles the policy away; the object
+	// stays. An expired Deny opens traffic. Moving expiresAt into the future
+	// puts the policy in force again.
+	//
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// ingress lists rules about connections to the subject, in the order in
+	// which they are judged.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:XValidation:rule="self.all(r, self.exists_one(o, o.name == r.name))",message="two ingress rules have the same name: rename one, so that a verdict can name the rule that decided (shape 12)"
+	Ingress []ClusterwidePolicyIngressRule `json:"ingress,omitempty"`
+
+	// egress lists rules about connections from the subject, in the order in
+	// which they are judged.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:XValidation:rule="self.all(r, self.exists_one(o, o.name == r.name))",message="two egress rules have the same name: rename one, so that a verdict can name the rule that decided (shape 12)"
+	Egress []ClusterwidePolicyEgressRule `json:"egress,omitempty"`
+}
+
+// ClusterwidePolicySubject selects endpoints in any namespace. Exactly one
+// member is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.namespaces), has(self.pods), has(self.externalWorkloads)].exists_one(set, set)",message="subject has exactly one of namespaces, pods and externalWorkloads: write namespaces: {} for every pod of the cluster, and a second policy for the others (shape 9)"
+type ClusterwidePolicySubject struct {
+	// namespaces selects every pod in the namespaces whose labels the selector
+	// matches; {} selects every pod of the cluster. Host-network pods and
+	// external workloads are never selected by it.
+	//
+	// +optional
+	Namespaces *LabelSelector `json:"namespaces,omitempty"`
+
+	// pods selects pods by their labels and their namespace's. Host-network
+	// pods are never selected: they are their node.
+	//
+	// +optional
+	Pods *NamespacedPods `json:"pods,omitempty"`
+
+	// externalWorkloads selects ExternalWorkload objects by their labels and
+	// their namespace's. No node hosts an external workload: such a policy is
+	// compiled and explained, and Programmed is False with reason NoEnforcer
+	// until an agent runs on the workload itself.
+	//
+	// +optional
+	ExternalWorkloads *NamespacedExternalWorkloads `json:"externalWorkloads,omitempty"`
+}
+
+// NamespacedPods selects pods by their namespace and their labels; both must
+// match.
+type NamespacedPods struct {
+	// namespaceSelector selects namespaces; {} selects every namespace.
+	NamespaceSelector LabelSelector `json:"namespaceSelector"`
+
+	// podSelector selects pods in those namespaces; {} selects all of them.
+	PodSelector LabelSelector `json:"podSelector"`
+}
+
+// NamespacedExternalWorkloads selects external workloads by their namespace and
+// their labels; both must match.
+type NamespacedExternalWorkloads struct {
+	// namespaceSelector selects namespaces; {} selects every namespace.
+	NamespaceSelector LabelSelector `json:"namespaceSelector"`
+
+	// selector selects external workloads in those namespaces; {} selects all
+	// of them.
+	Selector LabelSelector `json:"selector"`
+}
+
+// ClusterwidePolicyIngressRule is about connections to the subject.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.from) || self.from.all(p, (!has(p.pods) || has(p.pods.namespaceSelector)) && (!has(p.externalWorkloads) || has(p.externalWorkloads.namespaceSelector)))",message="a ClusterwidePolicy has no namespace of its own: give each pods and externalWorkloads peer in from a namespaceSelector, {} for every namespace (shape 9)"
+type ClusterwidePolicyIngressRule struct {
+	// name is unique among the policy's ingress rules.
+	Name RuleName `json:"name"`
+
+	// action is what happens to a connection that the rule matches.
+	//
+	// +kubebuilder:validation:Enum=Accept;Deny;Pass
+	Action Action `json:"action"`
+
+	// from lists the clients that the rule matches; they unite. Absent or
+	// empty, the rule matches every client.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	From []Peer `json:"from,omitempty"`
+
+	// protocols lists the protocols and ports of the subject that the rule
+	// matches; they unite. Absent or empty, the rule matches every protocol.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	Protocols []Protocol `json:"protocols,omitempty"`
+
+	// log sends a flow event for every connection that this rule decides, also
+	// when it accepts. Denied connections are always sent.
+	//
+	// +optional
+	Log bool `json:"log,omitempty"`
+}
+
+// ClusterwidePolicyEgressRule is about connections from the subject.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.to) || self.to.all(p, (!has(p.pods) || has(p.pods.namespaceSelector)) && (!has(p.externalWorkloads) || has(p.externalWorkloads.namespaceSelector)))",message="a ClusterwidePolicy has no namespace of its own: give each pods and externalWorkloads peer in to a namespaceSelector, {} for every namespace (shape 9)"
+// +kubebuilder:validation:XValidation:rule="!has(self.to) || !has(self.protocols) || !self.protocols.exists(p, has(p.destinationNamedPort)) || !self.to.exists(p, has(p.nodes) || has(p.ipBlock) || has(p.networks) || has(p.addressGroups) || (has(p.entities) && p.entities.exists(e, e != 'Cluster')))",message="destinationNamedPort cannot be used with nodes, ipBlock, networks, addressGroups or the entities World, Host and APIServer, which have no named ports: use a port number, or move those peers to a rule of their own (shape 7)"
+type ClusterwidePolicyEgressRule struct {
+	// name is unique among the policy's egress rules.
+	Name RuleName `json:"name"`
+
+	// action is what happens to a connection that the rule matches.
+	//
+	// +kubebuilder:validation:Enum=Accept;Deny;Pass
+	Action Action `json:"action"`
+
+	// to lists the servers that the rule matches; they unite. A server is
+	// matched by its own address, not by that of a Service in front of it.
+	// Absent or empty, the rule matches every server.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	To []Peer `json:"to,omitempty"`
+
+	// protocols lists the protocols and ports of the server that the rule
+	// matches; they unite. Absent or empty, the rule matches every protocol.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	Protocols []Protocol `json:"protocols,omitempty"`
+
+	// log sends a flow event for every connection that this rule decides, also
+	// when it accepts. Denied connections are always sent.
+	//
+	// +optional
+	Log bool `json:"log,omitempty"`
+}
