@@ -124,7 +124,7 @@ type IPBlock struct {
 //
 // +kubebuilder:validation:MaxLength=43
 // +kubebuilder:validation:XValidation:rule="isCIDR(self)",message="no CIDR: write an IPv4 or IPv6 address without leading zeros and a prefix length, for example 10.20.0.0/16 or fd00:20::/64, and IPv4-mapped IPv6 as plain IPv4 (shape 1)"
-// +kubebuilder:validation:XValidation:rule="!isCIDR(self) || cidr(self) == cidr(self).masked()",message="bits are set after the prefix length: clear them, or lengthen the prefix (shape 2)",messageExpression="'bits are set after the prefix length: write ' + string(cidr(self).masked()) + ', or lengthen the prefix (shape 2)'"
+// +kubebuilder:validation:XValidation:rule="!isCIDR(self) || cidr(self) == cidr(self).masked()",message="bits are set after the prefix length: clear them (10.20.0.0/16, not 10.20.0.1/16), or lengthen the prefix (shape 2)"
 type CIDR string
 
 // AddressGroupName is the name of an AddressGroup object.
