@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# test.sh: runs stages of the test suite and says what each took.
+#
+#   hack/test.sh all|fast|STAGE...     STAGE: arch unit rego cel bpf torn controller lite e2e
+#
+# A failed stage does not stop the ones after it; the exit code is 1 if any
+# failed. PALISADE_FULL=1 asks the tests for their full counts. A stage that
+# needs what the machine lacks installs it (hack/deps.sh) or fails: nothing is
+# skipped unless test/skips.txt lists it with a reason.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+export PALISADE_CACHE=${PALISADE_CACHE:-${HOME:-/root}/.cache/palisade}
+readonly ALL="arch unit rego cel bpf torn controller lite e2e"
+
+# Packages of the stages that need more than Go. What is in none of them is "unit".
+readonly REGO="./webhooks/..."
+readonly CEL="./api/..."
+readonly BPF="./bpf/... ./nodeagent/..."
+readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/webhook/..."
+readonly ELSEWHERE="./test/arch/... ./test/torn/... ./test/e2e/... ./test/bench/... $REGO $CEL $BPF $CONTROLLER"
+
+counts=$(mktemp)
+table=$(mktemp)
+trap 'rm -f "$counts" "$table" "$counts.testsum"' EXIT
+
+packages() { go list "$@" 2>/dev/null; }
+
+# gotest FLAGS... -- PACKAGES...: runs them, prints a digest, adds up the counts.
+gotest() {
+  local flags=()
+  while [[ $1 != -- ]]; do flags+=("$1"); shift; done
+  shift
+  go build -o "$counts.testsum" ./hack/testsum || return
+  go test -json -count=1 "${flags[@]}" "$@" | "$counts.testsum" -skips test/skips.txt -counts "$counts"
+}
+
+as_root() { # WHAT: fails with what to do
+  [[ $EUID -eq 0 ]] || { echo "test.sh: $1 needs root: sudo make test-$stage" >&2; return 1; }
+}
+
+stage_arch() { gotest -- ./test/arch/...; }
+stage_unit() {
+  local unit
+  unit=$(comm -23 <(packages ./... | sort) <(packages $ELSEWHERE | sort))
+  gotest -timeout=20m -- $unit
+}
+stage_rego() { gotest -- $REGO; }
+stage_cel() { hack/deps.sh cluster && gotest -timeout=15m -- $CEL; }
+stage_bpf() { as_root "loading BPF programs" && hack/deps.sh cluster && gotest -timeout=20m -p=1 -- $BPF; }
+stage_torn() { as_root "loading BPF programs" && gotest -timeout=20m -- ./test/torn/...; }
+stage_controller() { hack/deps.sh cluster && gotest -timeout=15m -p=1 -- $CONTROLLER; }
+stage_lite() { as_root "making network namespaces" && hack/deps.sh cluster && hack/demo/lite.sh; }
+stage_e2e() { as_root "the local cluster" && hack/deps.sh cluster && gotest -timeout=40m -- ./test/e2e/...; }
+
+run() { # STAGE
+  stage=$1
+  local begin=$SECONDS result=ok
+  printf '\n=== %s\n' "$stage"
+  "stage_$stage" || { result=FAILED failed=1; }
+  printf '=== %s: %s after %d s\n' "$stage" "$result" $((SECONDS - begin))
+  printf '%-12s %6d s  %s\n' "$stage" $((SECONDS - begin)) "$result" >>"$table"
+}
+
+stages=()
+for arg in "$@"; do
+  case $arg in
+    all) stages+=($ALL) ;;
+    fast) stages+=(arch unit rego); export PALISADE_FAST=1 ;;
+    *)
+      declare -F "stage_$arg" >/dev/null || { echo "test.sh: no stage \"$arg\": use all, fast or ${ALL// /, }" >&2; exit 2; }
+      stages+=("$arg")
+      ;;
+  esac
+done
+[[ ${#stages[@]} -gt 0 ]] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+
+failed=0
+for s in "${stages[@]}"; do run "$s"; done
+
+printf '\n=== summary (%d s)\n' $SECONDS
+cat "$table"
+awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s }' "$counts"
+exit $failed
