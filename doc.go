@@ -27,6 +27,7 @@
 //	docs         for users; docs/adr holds decisions and what they rest on
 //	hack         tooling: local cluster, demo, generators, stages of the tests
 //	test         tests that cross packages
+//	LICENSES     the licences in full, and what they cover
 //
 // What holds everywhere: policy and snapshot take values and return values,
 // without clock, client or file, and the same input gives the same bytes.
