@@ -56,6 +56,7 @@ type Endpoint struct {
 	Node           NodeName     // the hosting node; a node's own name; empty for external workloads
 	Addresses      []netip.Addr // may be empty: a pod that has none yet; never v4-mapped
 	Ports          []NamedPort
+	PodRanges      []netip.Prefix // nodes only: where its pods get their addresses; may be empty
 }
 
 // NamedPort is a port that an endpoint declares by name.
@@ -65,7 +66,8 @@ type NamedPort struct {
 	Port  Port
 }
 
-// Namespace is a namespace with its labels.
+// Namespace is a namespace with its labels. A namespace that an endpoint is in
+// and that a Cluster does not list has no labels.
 type Namespace struct {
 	Name   string
 	Labels map[string]string
