@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"sync"
 )
 
 // Digest identifies a set of entries. Sets are equal exactly if their digests are.
@@ -43,10 +44,14 @@ const (
 	laneTops = 0x8000_8000_8000_8000
 )
 
+// scratch saves an allocation of 2 KiB for every entry.
+var scratch = sync.Pool{New: func() any { return new([sumBytes]byte) }}
+
 // Add puts an entry into the sum.
 func (s *Sum) Add(e Entry) {
-	var x [sumBytes]byte
-	expand(&x, e)
+	x := scratch.Get().(*[sumBytes]byte)
+	defer scratch.Put(x)
+	expand(x, e)
 	for i := range s.lanes {
 		s.lanes[i] = addLanes(s.lanes[i], binary.LittleEndian.Uint64(x[i*8:]))
 	}
@@ -54,8 +59,9 @@ func (s *Sum) Add(e Entry) {
 
 // Remove takes an entry out of the sum.
 func (s *Sum) Remove(e Entry) {
-	var x [sumBytes]byte
-	expand(&x, e)
+	x := scratch.Get().(*[sumBytes]byte)
+	defer scratch.Put(x)
+	expand(x, e)
 	for i := range s.lanes {
 		s.lanes[i] = subLanes(s.lanes[i], binary.LittleEndian.Uint64(x[i*8:]))
 	}
@@ -109,5 +115,6 @@ func expand(x *[sumBytes]byte, e Entry) {
 		panic(err) // only for a key of the wrong size
 	}
 	var iv [aes.BlockSize]byte
+	clear(x[:])
 	cipher.NewCTR(block, iv[:]).XORKeyStream(x[:], x[:])
 }
