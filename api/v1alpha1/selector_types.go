@@ -17,7 +17,7 @@ type LabelSelector struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
-	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key of matchLabels is no label key: write NAME or PREFIX/NAME, where NAME has at most 63 letters, digits, '-', '_' or '.' and begins and ends with a letter or digit, and PREFIX is a DNS name of at most 253 characters (shape 10)"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 253 && k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="a key of matchLabels is no label key: write NAME or PREFIX/NAME, where NAME has at most 63 letters, digits, '-', '_' or '.' and begins and ends with a letter or digit, and PREFIX is a DNS name; at most 253 characters in all (shape 10)"
 	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
 
 	// matchExpressions lists further requirements; all of them must hold.
@@ -50,11 +50,13 @@ type LabelSelectorRequirement struct {
 	Values []LabelValue `json:"values,omitempty"`
 }
 
-// LabelKey is a label's key, NAME or PREFIX/NAME (shape 10).
+// LabelKey is a label's key, NAME or PREFIX/NAME: NAME has at most 63 letters,
+// digits, '-', '_' or '.' and begins and ends with a letter or digit; PREFIX is
+// a DNS name. In a selector a key has at most 253 characters in all (shape 10).
 //
 // +kubebuilder:validation:MinLength=1
-// +kubebuilder:validation:MaxLength=317
-// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+// +kubebuilder:validation:MaxLength=253
+// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
 type LabelKey string
 
 // LabelValue is a label's value: empty, or at most 63 letters, digits, '-',

@@ -1,0 +1,85 @@
+package cel
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+const crdDir = "../../config/crd/bases"
+
+// server is an API server with the CRDs of this checkout.
+type server struct {
+	// strict refuses unknown fields, so that a typing error in a case fails the
+	// case instead of being pruned.
+	strict client.Client
+}
+
+// startServer starts an API server and stops it when the test ends.
+func startServer(t *testing.T) server {
+	t.Helper()
+	cache := os.Getenv("PALISADE_CACHE")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache = filepath.Join(home, ".cache", "palisade")
+	}
+	env := &envtest.Environment{
+		BinaryAssetsDirectory:    filepath.Join(cache, "lc", "bin"),
+		CRDDirectoryPaths:        []string{crdDir},
+		ErrorIfCRDPathMissing:    true,
+		ControlPlaneStartTimeout: 2 * time.Minute,
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Errorf("stop the API server: %v", err)
+		}
+	})
+	config, err := env.Start()
+	if err != nil {
+		t.Fatalf("start an API server with the CRDs: %v", err)
+	}
+	config.QPS, config.Burst = 1000, 1000
+	c, err := client.New(config, client.Options{Scheme: runtime.NewScheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server{strict: client.WithFieldValidation(c, metav1.FieldValidationStrict)}
+}
+
+// dryCreate asks the API server to judge an object without storing it.
+func (s server) dryCreate(ctx context.Context, object map[string]any) error {
+	return s.strict.Create(ctx, &unstructured.Unstructured{Object: object}, client.DryRunAll)
+}
+
+// refusal is one reason for which the API server refused an object.
+type refusal struct{ field, message string }
+
+// refusals takes an API server's answer apart. Any other error fails the test.
+func refusals(t *testing.T, err error) []refusal {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) || !apierrors.IsInvalid(err) || status.ErrStatus.Details == nil {
+		t.Fatalf("want a refusal by the schema, got: %v", err)
+	}
+	var out []refusal
+	for _, cause := range status.ErrStatus.Details.Causes {
+		out = append(out, refusal{cause.Field, cause.Message})
+	}
+	return out
+}
