@@ -3,20 +3,16 @@ package cel
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
-)
 
-const crdDir = "../../config/crd/bases"
+	"palisade.dev/palisade/test/kubetest"
+)
 
 // server is an API server with the CRDs of this checkout.
 type server struct {
@@ -25,32 +21,13 @@ type server struct {
 	strict client.Client
 }
 
-// startServer starts an API server and stops it when the test ends.
+// startServer starts an API server that the test's end stops.
 func startServer(t *testing.T) server {
 	t.Helper()
-	cache := os.Getenv("PALISADE_CACHE")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(home, ".cache", "palisade")
+	if testing.Short() {
+		t.Skip("starts an API server")
 	}
-	env := &envtest.Environment{
-		BinaryAssetsDirectory:    filepath.Join(cache, "lc", "bin"),
-		CRDDirectoryPaths:        []string{crdDir},
-		ErrorIfCRDPathMissing:    true,
-		ControlPlaneStartTimeout: 2 * time.Minute,
-	}
-	t.Cleanup(func() {
-		if err := env.Stop(); err != nil {
-			t.Errorf("stop the API server: %v", err)
-		}
-	})
-	config, err := env.Start()
-	if err != nil {
-		t.Fatalf("start an API server with the CRDs: %v", err)
-	}
+	config := kubetest.StartAPIServer(t, kubetest.WithCRDs())
 	config.QPS, config.Burst = 1000, 1000
 	c, err := client.New(config, client.Options{Scheme: runtime.NewScheme()})
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+const crdDir = "../../config/crd/bases"
+
 // site is one place in a schema where one CEL rule stands.
 type site struct {
 	kind string
