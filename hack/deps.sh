@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck disable=SC2086,SC2116,SC2206 # lists of package names are split on purpose
 # deps.sh: installs the distribution's packages that a part of Palisade needs.
 #
 #   hack/deps.sh GROUP...      GROUP: build | bpf | cluster | vm | image | all
@@ -18,7 +19,7 @@ declare -rA PACKAGES=(
 readonly ORDER="build bpf cluster vm image"
 
 usage() {
-  sed -n '2,7s/^# \{0,1\}//p' "$0"
+  sed -n '3,8s/^# \{0,1\}//p' "$0"
   local group
   for group in $ORDER; do printf '  %-8s %s\n' "$group" "$(echo ${PACKAGES[$group]})"; done
 }
@@ -43,11 +44,12 @@ command -v dpkg-query >/dev/null || die "no dpkg on this system; install yoursel
 
 wanted=$(for group in "${groups[@]}"; do printf '%s\n' ${PACKAGES[$group]}; done | sort -u)
 # dpkg-query fails for names that it has never heard of; those are missing too.
-# The architecture-qualified rows of a multi-arch package repeat its name, which sort -u folds.
-installed=$({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null || true; } |
-  sed -n 's/^installed //p' | sort -u)
-missing=$(comm -23 <(echo "$wanted") <(echo "$installed") | tr '\n' ' ')
-missing=${missing% }
+installed=" $({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' $wanted 2>/dev/null || true; } |
+  sed -n 's/^installed //p' | tr '\n' ' ') "
+missing=
+for package in $wanted; do
+  [[ $installed == *" $package "* ]] || missing+="${missing:+ }$package"
+done
 [[ -n $missing ]] || exit 0
 
 by_hand="apt-get install --no-install-recommends $missing"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # target.sh: which cluster a script works on. To be sourced; it starts nothing by itself.
 #
 #   . hack/cluster/target.sh

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # Kubernetes and etcd from their Go modules, built once and kept outside the checkout.
 
 . "$cluster_dir/build/recipe.sh"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # etcd, kube-apiserver, controller-manager and scheduler, in the network namespace cp. They need no
 # other namespace: they start no containers.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # The images of every cluster: pause, without which no pod starts, and agnhost, which upstream's
 # tests use as client and server. Made once, from the sources of the Kubernetes module.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # What the user sees: one line per step with the seconds since the start.
 
 started_at=${EPOCHREALTIME/[.,]/}

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # The fabric: a bridge in a namespace of its own, and one veth for each member. The machine's own
 # namespace is not a member, so no packet of a pod can leave the machine, and no address here can
 # meet one outside.

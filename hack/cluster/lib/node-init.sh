@@ -7,7 +7,7 @@ cd "$NODE_DIR"
 
 mount_cgroups() {
   local controllers dir kind
-  if [[ -z $(grep -v '^0:' /proc/self/cgroup) ]]; then
+  if ! grep -qv '^0:' /proc/self/cgroup; then
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     return
   fi
@@ -40,7 +40,7 @@ delegate_controllers() {
 read -r pid _ _ parent _ </proc/self/stat
 echo "$pid" >pid
 hostname "$NODE"
-if [[ -z $(grep -v '^0:' /proc/self/cgroup) ]]; then delegate_controllers "$CGROUP2_DIR" "$pid" "$parent"; fi
+if ! grep -qv '^0:' /proc/self/cgroup; then delegate_controllers "$CGROUP2_DIR" "$pid" "$parent"; fi
 
 # Network namespaces that others have named must be free to go while this node lives.
 umount --recursive --lazy /run/netns 2>/dev/null || true

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # A node: network, mount, pid, cgroup, uts and ipc namespaces of its own, and in them containerd,
 # kubelet and kube-proxy. This file writes what the node finds in its /etc; node-init.sh is its pid 1.
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # Certificates and kubeconfigs, made anew at each up: nothing of a cluster survives it.
 
 ca() { # NAME COMMON_NAME

@@ -1,11 +1,12 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # Processes and cgroups. Everything that the cluster starts is put below cgroup $CGROUP of every
 # hierarchy first, so that down can end exactly that, also when a pid file is lost.
 
 # cgroup_hierarchies: "CONTROLLERS DIRECTORY" for each line of /proc/self/cgroup, the directory
 # being the caller's own cgroup.
 cgroup_hierarchies() {
-  local id controllers path mount
-  while IFS=: read -r id controllers path; do
+  local controllers path mount
+  while IFS=: read -r _ controllers path; do
     case $controllers in
       "") mount=$(cgroup2_mount) ;;
       name=*) mount=/sys/fs/cgroup/${controllers#name=} ;;

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # parts share their variables
 # Names, places and addresses. Sourced by cluster and by the scripts beside it.
 
 cluster_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
