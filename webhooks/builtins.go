@@ -1,0 +1,196 @@
+package webhooks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/types"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/policy/model"
+)
+
+// builtin is a function that rules may call as palisade.NAME. Its arguments and
+// its result are what encoding/json makes of them.
+type builtin struct {
+	name  string
+	doc   string
+	arity int
+	call  func(ctx context.Context, s *session, args []json.RawMessage) (any, error)
+}
+
+var builtins = []builtin{
+	{
+		name:  "palisade.clusterwide",
+		doc:   "the ClusterwidePolicy objects of a tier and priority: [{name, subject}]",
+		arity: 2,
+		call:  callClusterwide,
+	},
+	{
+		name:  "palisade.overlap",
+		doc:   "whether two subjects of ClusterwidePolicy objects may select one endpoint, now or later",
+		arity: 2,
+		call:  callOverlap,
+	},
+	{
+		name:  "palisade.estimate",
+		doc:   "what a policy costs once compiled: {entries, budget, refused}",
+		arity: 2,
+		call:  callEstimate,
+	},
+	{
+		name:  "palisade.cut",
+		doc:   "connections that the policy system needs and that a policy newly denies: [{what, direction, rule, policy}]",
+		arity: 2,
+		call:  callCut,
+	},
+}
+
+func (b builtin) function() *rego.Function {
+	args := make([]types.Type, b.arity)
+	for i := range args {
+		args[i] = types.A
+	}
+	return &rego.Function{
+		Name:        b.name,
+		Description: b.doc,
+		Decl:        types.NewFunction(args, types.A),
+		Memoize:     true,
+	}
+}
+
+func (b builtin) declaration() *ast.Builtin {
+	f := b.function()
+	return &ast.Builtin{Name: f.Name, Description: f.Description, Decl: f.Decl}
+}
+
+func (b builtin) implementation() func(*rego.Rego) {
+	return rego.FunctionDyn(b.function(), func(bctx rego.BuiltinContext, terms []*ast.Term) (*ast.Term, error) {
+		s, ok := bctx.Context.Value(sessionKey{}).(*session)
+		if !ok {
+			return nil, errors.New("no cluster to ask")
+		}
+		args := make([]json.RawMessage, b.arity)
+		for i := range args {
+			value, err := ast.JSON(terms[i].Value)
+			if err != nil {
+				return nil, fmt.Errorf("argument %d: %w", i, err)
+			}
+			if args[i], err = json.Marshal(value); err != nil {
+				return nil, fmt.Errorf("argument %d: %w", i, err)
+			}
+		}
+		result, err := b.call(bctx.Context, s, args)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := json.Marshal(result)
+		if err != nil {
+			return nil, err
+		}
+		value, err := ast.ValueFromReader(bytes.NewReader(raw))
+		if err != nil {
+			return nil, err
+		}
+		return ast.NewTerm(value), nil
+	})
+}
+
+// session is what one request asks the cluster through. It asks for each fact
+// once, so that all rules see the same.
+type session struct {
+	facts     Facts
+	estimator Estimator
+
+	once      sync.Once
+	system    System
+	systemErr error
+}
+
+type sessionKey struct{}
+
+func withSession(ctx context.Context, s *session) context.Context {
+	return context.WithValue(ctx, sessionKey{}, s)
+}
+
+func (s *session) loadSystem(ctx context.Context) (System, error) {
+	s.once.Do(func() { s.system, s.systemErr = s.facts.System(ctx) })
+	return s.system, s.systemErr
+}
+
+func callClusterwide(ctx context.Context, s *session, args []json.RawMessage) (any, error) {
+	var tier v1alpha1.Tier
+	var priority int32
+	if err := decode(args, &tier, &priority); err != nil {
+		return nil, err
+	}
+	policies, err := s.facts.Clusterwide(ctx, tier, priority)
+	if err != nil {
+		return nil, err
+	}
+	type entry struct {
+		Name    string                            `json:"name"`
+		Subject v1alpha1.ClusterwidePolicySubject `json:"subject"`
+	}
+	out := make([]entry, 0, len(policies))
+	for _, p := range policies {
+		out = append(out, entry{p.Name, p.Spec.Subject})
+	}
+	return out, nil
+}
+
+func callOverlap(_ context.Context, _ *session, args []json.RawMessage) (any, error) {
+	var a, b v1alpha1.ClusterwidePolicySubject
+	if err := decode(args, &a, &b); err != nil {
+		return nil, err
+	}
+	return overlap(a, b), nil
+}
+
+func callEstimate(ctx context.Context, s *session, args []json.RawMessage) (any, error) {
+	policy, err := decodePolicy(args)
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.estimator.Estimate(ctx, policy)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"entries": e.Entries, "budget": e.Budget, "refused": e.Refused}, nil
+}
+
+func callCut(ctx context.Context, s *session, args []json.RawMessage) (any, error) {
+	policy, err := decodePolicy(args)
+	if err != nil {
+		return nil, err
+	}
+	system, err := s.loadSystem(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return cuts(system, policy), nil
+}
+
+// decodePolicy takes the kind and the object of a policy.
+func decodePolicy(args []json.RawMessage) (model.Policy, error) {
+	var kind string
+	if err := json.Unmarshal(args[0], &kind); err != nil {
+		return model.Policy{}, err
+	}
+	return translateObject(kind, args[1])
+}
+
+func decode(args []json.RawMessage, targets ...any) error {
+	for i, target := range targets {
+		if err := json.Unmarshal(args[i], target); err != nil {
+			return fmt.Errorf("argument %d: %w", i, err)
+		}
+	}
+	return nil
+}

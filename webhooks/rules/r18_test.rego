@@ -1,0 +1,33 @@
+package palisade.rules.r18_test
+
+import data.palisade.rules.r18_overlap
+
+policy := {"kind": "ClusterwidePolicy", "object": {
+	"metadata": {"name": "mine"},
+	"spec": {"tier": "Admin", "priority": 10, "subject": {"namespaces": {"matchLabels": {"team": "a"}}}},
+}}
+
+others := [
+	{"name": "mine", "subject": {"namespaces": {}}},
+	{"name": "apart", "subject": {"namespaces": {"matchLabels": {"team": "b"}}}},
+]
+
+asked(tier, priority) := others if {
+	tier == "Admin"
+	priority == 10
+}
+
+overlapping(tier, priority) := array.concat(asked(tier, priority), [
+	{"name": "second", "subject": {"namespaces": {}}},
+	{"name": "first", "subject": {"namespaces": {"matchLabels": {"tier": "gold"}}}},
+])
+
+test_itself_and_disjoint_ones_pass if {
+	count(r18_overlap.violations) == 0 with input as policy with palisade.clusterwide as asked
+}
+
+test_overlap_names_the_first if {
+	some violation in r18_overlap.violations with input as policy with palisade.clusterwide as overlapping
+	violation.field == "spec.priority"
+	startswith(violation.why, "cwp/first (and 1 more) ")
+}

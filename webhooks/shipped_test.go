@@ -1,0 +1,156 @@
+package webhooks
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/webhooks/rules"
+)
+
+const systemNamespace = "palisade-system"
+
+// testSystem is a controller pod on node n1, and a node n2 with an agent.
+func testSystem() System {
+	node := func(name, address string) model.Endpoint {
+		return model.Endpoint{
+			ID: model.EndpointID{Kind: model.EndpointNode, Name: name}, Node: model.NodeName(name),
+			Addresses: []netip.Addr{netip.MustParseAddr(address)},
+		}
+	}
+	controller := model.Endpoint{
+		ID:        model.EndpointID{Kind: model.EndpointPod, Namespace: systemNamespace, Name: "controller"},
+		Labels:    map[string]string{"app": "controller", SystemLabel: SystemLabelValue},
+		Node:      "n1",
+		Addresses: []netip.Addr{netip.MustParseAddr("10.244.1.2")},
+		Ports: []model.NamedPort{
+			{Name: "stream", Proto: model.ProtoTCP, Port: 9443},
+			{Name: "metrics", Proto: model.ProtoTCP, Port: 8080},
+		},
+	}
+	pods := []model.Endpoint{controller}
+	nodes := []model.Endpoint{node("n1", "10.90.0.11"), node("n2", "10.90.0.12")}
+	return System{
+		Cluster: model.Cluster{
+			Namespaces: []model.Namespace{{Name: systemNamespace, Labels: map[string]string{"kubernetes.io/metadata.name": systemNamespace}}},
+			Endpoints:  slices.Concat(pods, nodes),
+		},
+		Needs: needs(pods, nodes, []netip.AddrPort{netip.MustParseAddrPort("10.90.0.1:6443")}),
+	}
+}
+
+// TestShippedRules judges policies by the shipped rules through the built-ins.
+func TestShippedRules(t *testing.T) {
+	accepting := isolating(systemNamespace, "p")
+	accepting.Spec.Ingress = []v1alpha1.NetworkPolicyIngressRule{{Name: "nodes", Action: v1alpha1.ActionAccept, From: []v1alpha1.Peer{
+		{Nodes: &v1alpha1.LabelSelector{}}, {IPBlock: &v1alpha1.IPBlock{CIDR: "10.90.0.0/24"}},
+	}}}
+	accepting.Spec.Egress = []v1alpha1.NetworkPolicyEgressRule{{Name: "all", Action: v1alpha1.ActionAccept}}
+	ingressOnly := isolating(systemNamespace, "p")
+	ingressOnly.Spec.Isolate = v1alpha1.IsolateIngress
+	audit := isolating(systemNamespace, "p")
+	audit.Spec.Mode = v1alpha1.ModeAudit
+
+	tests := map[string]struct {
+		object   any
+		others   []v1alpha1.ClusterwidePolicy
+		estimate Estimate
+		refused  string // part of the only refusal
+		warns    string // part of the only warning
+	}{
+		"isolating another namespace": {object: isolating("shop", "p"), warns: "rule 17 (a subject that is the whole namespace): spec.subject.pods: "},
+		"isolating the policy system": {
+			object:  ingressOnly,
+			refused: "rule 37 (the policy system is cut off): spec.isolate: (isolated) of pnp/palisade-system/p denies ",
+			warns:   "rule 17",
+		},
+		"isolating it, with what it needs accepted": {object: accepting, warns: "rule 17"},
+		"isolating it, in Audit":                    {object: audit, warns: "rule 17"},
+		"denying by namespace label, elsewhere":     {object: denying("p", labelled("team", "a"))},
+		"denying by namespace label, the system": {
+			object:  denying("p", labelled("kubernetes.io/metadata.name", systemNamespace)),
+			refused: "rule 37 (the policy system is cut off): spec.ingress: all of cwp/p denies ",
+		},
+		"two that overlap": {
+			object: denying("p", labelled("team", "a")),
+			others: []v1alpha1.ClusterwidePolicy{*denying("q", labelled("stage", "prod"))},
+			warns:  "rule 18 (clusterwide policies of one tier and priority overlap): spec.priority: cwp/q has the same",
+		},
+		"two that do not overlap": {
+			object: denying("p", labelled("team", "a")),
+			others: []v1alpha1.ClusterwidePolicy{*denying("q", labelled("team", "b"))},
+		},
+		"over budget": {
+			object: denying("p", labelled("team", "a")), estimate: Estimate{Entries: 300, Budget: 200},
+			refused: "rule 30 (the compiled policy exceeds its budget): spec: it compiles to 300 entries, the budget is 200: ",
+		},
+		"refused by the compiler": {
+			object: denying("p", labelled("team", "a")), estimate: Estimate{Refused: "peer sets multiply to 70000"},
+			refused: "spec: peer sets multiply to 70000: ",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := newEngine(t, rules.Modules(), &fakeCluster{clusterwide: tc.others, system: testSystem(), estimate: tc.estimate})
+			verdict, err := e.Judge(t.Context(), policyRequest(t, tc.object))
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectOne(t, "refusal", verdict.Refused, tc.refused)
+			expectOne(t, "warning", verdict.Warnings, tc.warns)
+		})
+	}
+}
+
+func TestEverybodyNeedsAnOptIn(t *testing.T) {
+	e := newEngine(t, rules.Modules(), &fakeCluster{})
+	everybody := denying("p", v1alpha1.LabelSelector{})
+	verdict, err := e.Judge(t.Context(), policyRequest(t, everybody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, "refusal", verdict.Refused, `annotate the policy with policy.palisade.dev/allow-all-subjects: "true"`)
+
+	everybody.Annotations = map[string]string{"policy.palisade.dev/allow-all-subjects": "true"}
+	if verdict, err = e.Judge(t.Context(), policyRequest(t, everybody)); err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, "refusal", verdict.Refused, "")
+}
+
+// A system that is cut off already is not the fault of the next policy.
+func TestCutsAreNewOnes(t *testing.T) {
+	system := testSystem()
+	cutting, err := translateObject(v1alpha1.KindNetworkPolicy, raw(t, isolating(systemNamespace, "p")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := cuts(system, cutting)
+	if len(found) == 0 {
+		t.Fatal("isolating the system cuts nothing")
+	}
+	for _, c := range found {
+		if strings.Contains(c.What, "8080") {
+			t.Errorf("%v: metrics are no need", c)
+		}
+	}
+	system.Cluster.Policies = []model.Policy{cutting}
+	other := cutting
+	other.Ref.Name = "q"
+	if again := cuts(system, other); len(again) != 0 {
+		t.Errorf("cut by another policy already, and blamed again: %v", again)
+	}
+}
+
+func expectOne(t *testing.T, what string, have []Violation, want string) {
+	t.Helper()
+	switch {
+	case want == "" && len(have) > 0:
+		t.Errorf("%s: have %v, want none", what, have)
+	case want != "" && (len(have) != 1 || !strings.Contains(have[0].String(), want)):
+		t.Errorf("%s: have %v, want one with %q", what, have, want)
+	}
+}
