@@ -1,0 +1,12 @@
+// Package identity says which endpoints are equal in everything that policies
+// look at, and which addresses are.
+//
+// A kind is what is left of an endpoint when its addresses are taken away: what
+// it is, its namespace, the values of the label keys that some selector reads,
+// its namespace's likewise, the named ports that some rule names, and a node's
+// name where somebody asks for the host. Nothing allocates kinds: equal content
+// is the same kind, here and on every other replica. A change of policies that
+// reads nothing new renumbers nothing.
+//
+// A part is what is left of an address: the ranges in use that hold it.
+package identity
