@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"palisade.dev/palisade/test/kubetest"
@@ -19,6 +20,7 @@ type server struct {
 	// strict refuses unknown fields, so that a typing error in a case fails the
 	// case instead of being pruned.
 	strict client.Client
+	config *rest.Config
 }
 
 // startServer starts an API server that the test's end stops.
@@ -33,7 +35,7 @@ func startServer(t *testing.T) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server{strict: client.WithFieldValidation(c, metav1.FieldValidationStrict)}
+	return server{strict: client.WithFieldValidation(c, metav1.FieldValidationStrict), config: config}
 }
 
 // dryCreate asks the API server to judge an object without storing it.
