@@ -1,0 +1,274 @@
+package publish
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
+)
+
+// Counter numbers the states of a store.
+type Counter uint64
+
+// How much of the past a store remembers, for deltas.
+const (
+	maxLogEntries = 512
+	maxLogRows    = 200_000
+)
+
+// Store holds the snapshots of all nodes, and the changes that led to them. It
+// is safe for concurrent use.
+type Store struct {
+	mu      sync.Mutex
+	counter Counter
+	common  *snapshot.Set
+	nodes   map[model.NodeName]*snapshot.Set
+	log     []entry
+	logRows int
+	changed chan struct{} // closed and replaced by every Publish
+}
+
+// entry is one published change and the sums after it.
+type entry struct {
+	counter   Counter
+	at        time.Time
+	common    snapshot.Delta
+	commonSum *snapshot.Sum
+	nodes     map[model.NodeName]nodeEntry
+}
+
+type nodeEntry struct {
+	delta snapshot.Delta
+	sum   *snapshot.Sum
+}
+
+// touches reports whether the entry changed what a node should enforce.
+func (e *entry) touches(node model.NodeName) bool {
+	_, own := e.nodes[node]
+	return own || !e.common.Empty()
+}
+
+// NewStore returns an empty store at counter 0.
+func NewStore() *Store {
+	return &Store{
+		common: snapshot.NewSet(), nodes: map[model.NodeName]*snapshot.Set{}, changed: make(chan struct{}),
+	}
+}
+
+// Publish applies a change and returns the counter of the state it led to; a
+// change of nothing leaves the counter alone.
+func (s *Store) Publish(now time.Time, common snapshot.Delta, nodes map[model.NodeName]snapshot.Delta) Counter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := entry{at: now, common: common, nodes: map[model.NodeName]nodeEntry{}}
+	rows := len(common.Upserts) + len(common.Deletes)
+	s.common.Apply(common)
+	for node, d := range nodes {
+		if d.Empty() {
+			continue
+		}
+		rows += len(d.Upserts) + len(d.Deletes)
+		e.nodes[node] = nodeEntry{d, s.applyNode(node, d)}
+	}
+	if rows > 0 {
+		e.commonSum = s.common.Sum()
+		s.append(e, rows)
+	}
+	return s.counter
+}
+
+func (s *Store) applyNode(node model.NodeName, d snapshot.Delta) *snapshot.Sum {
+	set := s.nodes[node]
+	if set == nil {
+		set = snapshot.NewSet()
+		s.nodes[node] = set
+	}
+	set.Apply(d)
+	if set.Len() == 0 {
+		delete(s.nodes, node)
+	}
+	return set.Sum()
+}
+
+func (s *Store) append(e entry, rows int) {
+	s.counter++
+	e.counter = s.counter
+	s.log = append(s.log, e)
+	s.logRows += rows
+	for len(s.log) > maxLogEntries || len(s.log) > 1 && s.logRows > maxLogRows {
+		s.logRows -= s.log[0].rows()
+		s.log = slices.Delete(s.log, 0, 1)
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (e *entry) rows() int {
+	n := len(e.common.Upserts) + len(e.common.Deletes)
+	for _, d := range e.nodes {
+		n += len(d.delta.Upserts) + len(d.delta.Deletes)
+	}
+	return n
+}
+
+// Raise makes later states have counters over least: a new leader goes on
+// counting where the old one stopped.
+func (s *Store) Raise(least Counter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counter < least {
+		s.counter = least - 1
+		s.append(entry{commonSum: s.common.Sum()}, 0)
+	}
+}
+
+// Counter is the counter of the newest state.
+func (s *Store) Counter() Counter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counter
+}
+
+// Changed returns a channel that is closed at the next change of any node.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// Digest identifies what a node should enforce; it reports false for a node
+// that the store does not know.
+func (s *Store) Digest(node model.NodeName) (snapshot.Digest, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set, ok := s.nodes[node]
+	if !ok {
+		return snapshot.Digest{}, false
+	}
+	return s.digest(set), true
+}
+
+// Digests lists the digests of all nodes.
+func (s *Store) Digests() map[model.NodeName]snapshot.Digest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(map[model.NodeName]snapshot.Digest, len(s.nodes))
+	for node, set := range s.nodes {
+		out[node] = s.digest(set)
+	}
+	return out
+}
+
+func (s *Store) digest(own *snapshot.Set) snapshot.Digest {
+	return s.common.Sum().Combine(own.Sum()).Digest()
+}
+
+// Rows counts the rows that the store holds: those common to all nodes, and all
+// others.
+func (s *Store) Rows() (common, own int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, set := range s.nodes {
+		own += set.Len()
+	}
+	return s.common.Len(), own
+}
+
+// Locate finds the newest remembered state of a node that has the given digest.
+func (s *Store) Locate(node model.NodeName, digest snapshot.Digest) (Counter, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set, ok := s.nodes[node]
+	if !ok {
+		return 0, false
+	}
+	own := set.Sum()
+	for i := len(s.log) - 1; i >= 0; i-- {
+		e := &s.log[i]
+		if e.commonSum.Combine(own).Digest() == digest {
+			return e.counter, true
+		}
+		if _, ok := e.nodes[node]; ok {
+			if own = s.ownBefore(node, i); own == nil {
+				return 0, false
+			}
+		}
+	}
+	return 0, false
+}
+
+// ownBefore is the sum of a node's own rows before log entry i, nil if forgotten.
+func (s *Store) ownBefore(node model.NodeName, i int) *snapshot.Sum {
+	for i--; i >= 0; i-- {
+		if n, ok := s.log[i].nodes[node]; ok {
+			return n.sum
+		}
+	}
+	return nil
+}
+
+// Step is what a node lacks.
+type Step struct {
+	Counter Counter
+	Digest  snapshot.Digest
+	Full    bool // Delta starts from the empty set
+	Delta   snapshot.Delta
+}
+
+// Next returns the step that brings a node from the state held to the newest
+// one; from nothing if known is false or the way is forgotten. It reports false
+// if the node lacks nothing or is not known.
+func (s *Store) Next(node model.NodeName, held Counter, known bool) (Step, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set, ok := s.nodes[node]
+	if !ok {
+		return Step{}, false
+	}
+	from, remembered := s.after(held)
+	if !known || !remembered {
+		union := snapshot.Union(s.common, set)
+		return Step{Counter: s.counter, Digest: s.digest(set), Full: true, Delta: snapshot.Diff(snapshot.NewSet(), union)}, true
+	}
+	var d snapshot.Delta
+	found := false
+	for i := from; i < len(s.log); i++ {
+		if e := &s.log[i]; e.touches(node) {
+			// The two share no table, so their order does not matter.
+			d, found = d.Then(e.common).Then(e.nodes[node].delta), true
+		}
+	}
+	return Step{Counter: s.counter, Digest: s.digest(set), Delta: d}, found
+}
+
+// after returns the index of the first log entry after a state, and whether the
+// log remembers that state.
+func (s *Store) after(held Counter) (int, bool) {
+	i, found := slices.BinarySearchFunc(s.log, held, func(e entry, c Counter) int { return cmp.Compare(e.counter, c) })
+	return i + 1, found
+}
+
+// Progress says how far a node has come that holds a state: the newest counter
+// of which it enforces everything, and since when it lacks what came next (the
+// zero time if it lacks nothing).
+func (s *Store) Progress(node model.NodeName, held Counter) (Counter, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, remembered := s.after(held)
+	if !remembered {
+		at := time.Time{}
+		if len(s.log) > 0 {
+			at = s.log[0].at
+		}
+		return held, at
+	}
+	for i := from; i < len(s.log); i++ {
+		if e := &s.log[i]; e.touches(node) {
+			return e.counter - 1, e.at
+		}
+	}
+	return s.counter, time.Time{}
+}
