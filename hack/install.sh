@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# install.sh: Palisade on a cluster, from this checkout.
+#
+#   hack/install.sh up           start the cluster if need be, build, load images, install, wait until ready
+#   hack/install.sh images       only build the programs and their images, into bin/images/
+#   hack/install.sh remove       take Palisade off the cluster; nodes stop enforcing
+#   hack/install.sh down         stop the local cluster (a cluster of the user's is left as it is)
+#   hack/install.sh kubectl …    kubectl on that cluster
+#
+# Which cluster: the local one, KIND=1, or KUBECONFIG=… (see hack/cluster/target.sh).
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+# shellcheck source=hack/cluster/target.sh
+. hack/cluster/target.sh
+
+say() { printf 'install [%3d s] %s\n' $SECONDS "$*" >&2; }
+
+# One static binary or more to an image; the base is empty.
+image() { # NAME ENTRYPOINT USER FILE...
+  local name=$1 entrypoint=$2 user=$3 root
+  shift 3
+  root=$(mktemp -d)
+  install -m 755 -t "$root" "$@"
+  hack/cluster/mkimage.sh "bin/images/$name.tar" "$(image_name "$name")" "$root" "[\"$entrypoint\"]" "$user"
+  rm -rf "$root"
+}
+
+images() {
+  say "building the programs"
+  make build
+  CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/probe ./hack/demo/probe
+  mkdir -p bin/images
+  image controller /controller 65532:65532 bin/controller
+  image nodeagent /nodeagent 0:0 bin/nodeagent bin/palisade-cni bin/palisade
+  image probe /probe 65532:65532 bin/probe
+}
+
+wait_ready() {
+  kubectl -n palisade-system rollout status deployment/palisade-controller --timeout=180s >&2 &&
+    kubectl -n palisade-system rollout status daemonset/palisade-nodeagent --timeout=180s >&2
+}
+
+# What a newcomer would look at first, when it does not come up.
+diagnose() {
+  {
+    kubectl -n palisade-system get pods -o wide
+    kubectl -n palisade-system get events --sort-by=.lastTimestamp | tail -n 15
+    kubectl -n palisade-system logs deployment/palisade-controller --tail=20 --all-containers
+    kubectl -n palisade-system logs daemonset/palisade-nodeagent --tail=20 --all-containers
+  } >&2 || true
+}
+
+up() {
+  hack/deps.sh build
+  target_up >&2
+  images >&2
+  say "loading the images"
+  load_image bin/images/controller.tar bin/images/nodeagent.tar bin/images/probe.tar >&2
+  say "installing config/default"
+  kubectl apply --server-side -k config/default >&2
+  # The images keep their tag, so running pods must be told.
+  kubectl -n palisade-system rollout restart deployment/palisade-controller daemonset/palisade-nodeagent >&2
+  wait_ready || { diagnose; return 1; }
+  say "Palisade is ready; export KUBECONFIG=$KUBECONFIG"
+}
+
+# kubeconfig finds the cluster without starting it.
+kubeconfig() {
+  if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); else target_up >&2; fi
+  export KUBECONFIG
+}
+
+case ${1-} in
+  up) up ;;
+  images) images ;;
+  remove) kubeconfig; kubectl delete --ignore-not-found -k config/default ;;
+  down) if [[ $TARGET == local ]]; then hack/cluster/cluster down; fi ;;
+  kubectl) shift; kubeconfig; kubectl "$@" ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
