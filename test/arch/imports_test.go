@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"controllers":      {"api", "policy", "snapshot"},
 	"webhooks":         {"api", "policy"},
 	"nodeagent":        {"snapshot", "bpf"},
+	"config":           {},
 	"cmd":              {"..."},
 	"test":             {"..."},
 	"hack":             {"..."},
