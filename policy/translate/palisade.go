@@ -1,6 +1,9 @@
 package translate
 
 import (
+	"cmp"
+	"slices"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -39,6 +42,9 @@ func NetworkPolicy(np *v1alpha1.NetworkPolicy) (model.Policy, error) {
 	}
 	t.uniqueNames(spec.Child("ingress"), out.Ingress)
 	t.uniqueNames(spec.Child("egress"), out.Egress)
+	// The order of the rules has no meaning; a verdict names the first by name.
+	slices.SortStableFunc(out.Ingress, compareRuleNames)
+	slices.SortStableFunc(out.Egress, compareRuleNames)
 	if err := t.err(); err != nil {
 		return model.Policy{}, err
 	}
@@ -81,6 +87,8 @@ func ClusterwidePolicy(cwp *v1alpha1.ClusterwidePolicy) (model.Policy, error) {
 	}
 	return out, nil
 }
+
+func compareRuleNames(a, b model.Rule) int { return cmp.Compare(a.Name, b.Name) }
 
 func expired(conditions []metav1.Condition) bool {
 	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionExpired)
