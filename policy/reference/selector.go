@@ -26,12 +26,13 @@ func (q question) inNamespaces(m model.NamespaceMatch, name string) bool {
 	if m.Name != "" {
 		return m.Name == name
 	}
+	var labels map[string]string // a namespace that is not listed has none
 	for _, ns := range q.cluster.Namespaces {
 		if ns.Name == name {
-			return holds(m.Labels, ns.Labels)
+			labels = ns.Labels
 		}
 	}
-	return holds(m.Labels, nil) // not listed: a namespace without labels
+	return holds(m.Labels, labels)
 }
 
 // holds reports whether labels meet every requirement of a selector.
