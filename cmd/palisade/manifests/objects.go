@@ -1,0 +1,43 @@
+package manifests
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/policy/model"
+)
+
+// Objects are the objects that policy is computed from, from files or from a
+// live cluster.
+type Objects struct {
+	Namespaces          []corev1.Namespace
+	Pods                []corev1.Pod
+	Nodes               []corev1.Node
+	EndpointSlices      []discoveryv1.EndpointSlice
+	NetworkPolicies     []v1alpha1.NetworkPolicy
+	ClusterwidePolicies []v1alpha1.ClusterwidePolicy
+	ExternalWorkloads   []v1alpha1.ExternalWorkload
+	AddressGroups       []v1alpha1.AddressGroup
+	Upstream            []networkingv1.NetworkPolicy
+
+	places map[objectKey]document // where each came from; empty for a live cluster
+}
+
+// objectKey names an object.
+type objectKey struct {
+	kind            schema.GroupKind
+	namespace, name string
+}
+
+// World is a cluster as the policy core takes it, with what only people ask for.
+type World struct {
+	Cluster model.Cluster
+	// HostPods are the pods with host networking, which are no endpoints: they
+	// have the addresses of their nodes.
+	HostPods map[string][]netip.Addr // by NAMESPACE/NAME
+}
