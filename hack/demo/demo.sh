@@ -1,0 +1,250 @@
+#!/usr/bin/env bash
+# demo.sh: a small shop on a real cluster, before and after its policies.
+#
+#   make demo            the local cluster: started, shown, stopped again
+#   KEEP=1 make demo     leaves the cluster up to play with
+#   KIND=1 make demo, KUBECONFIG=… make demo     on a cluster that the user has
+#
+# Every step checks what it shows; the demo fails where the kernel's verdict is
+# not the expected one, or where a denied pair has nobody who answers for it.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/../.."
+# shellcheck source=hack/cluster/target.sh
+. hack/cluster/target.sh
+
+work=$(mktemp -d)
+outside_pid=
+bold=$'\e[1m' plain=$'\e[0m'
+[[ -t 1 ]] || bold='' plain=''
+step() { printf '\n%s[%3d s] %s%s\n' "$bold" $SECONDS "$*" "$plain"; }
+run() { printf '$ %s\n' "$*"; "$@"; }
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+
+finish() {
+  local code=$?
+  [[ -z $outside_pid ]] || kill "$outside_pid" 2>/dev/null || true
+  if [[ $code -ne 0 ]]; then
+    printf '\ndemo: stopped by an error after %d s\n' $SECONDS >&2
+  fi
+  if [[ -n ${KEEP-} ]]; then
+    echo "KEEP is set: the cluster stays up; hack/install.sh down stops it"
+  elif [[ $TARGET == local ]]; then
+    hack/install.sh down || code=1
+  else
+    hack/install.sh kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml -f hack/demo/shop/workloads.yaml || true
+  fi
+  rm -rf "$work"
+  exit "$code"
+}
+trap finish EXIT
+
+# The ends of all pairs: pods, and on the local cluster a host beside it.
+pods=(shop/frontend shop/backend shop/db outsider/stranger)
+billing=shop/billing
+ends=("${pods[@]}")
+declare -A ip4 ip6
+
+look_up() {
+  local p ips
+  for p in "${pods[@]}"; do
+    ips=$(kubectl get pod -n "${p%/*}" "${p#*/}" -o jsonpath='{.status.podIPs[*].ip}')
+    # shellcheck disable=SC2086
+    set -- $ips
+    ip4[$p]=$1 ip6[$p]=${2-}
+  done
+  if [[ $TARGET == local ]]; then
+    ends+=("$billing")
+    ip4[$billing]=10.90.0.100 ip6[$billing]=fd00:10:90::100
+  fi
+}
+
+dial() { # FROM TARGET...
+  local from=$1
+  shift
+  if [[ $from == "$billing" ]]; then
+    hack/cluster/cluster exec out "$PWD/bin/probe" dial --timeout=1s "$@"
+  else
+    kubectl exec -n "${from%/*}" "${from#*/}" -- /probe dial --timeout=1s "$@"
+  fi
+}
+
+# reach FILE: who reaches whom on TCP 8080, a line a pair: FROM TO yes|no. Both
+# families are tried, and have to agree.
+reach() {
+  local from to targets
+  : >"$1"
+  for from in "${ends[@]}"; do
+    targets=()
+    for to in "${ends[@]}"; do
+      if [[ $to != "$from" ]]; then targets+=("tcp/${ip4[$to]}:8080" ${ip6[$to]:+"tcp/[${ip6[$to]}]:8080"}); fi
+    done
+    dial "$from" "${targets[@]}" >"$work/dialled" &&
+      for to in "${ends[@]}"; do
+        [[ $to == "$from" ]] && continue
+        jq -rs --arg from "$from" --arg to "$to" --arg t4 "tcp/${ip4[$to]}:8080" --arg t6 "tcp/[${ip6[$to]}]:8080" \
+          '[.[] | select(.target == $t4 or .target == $t6) | .ok] | unique
+           | "\($from) \($to) \(if . == [true] then "yes" elif . == [false] then "no" else "families-differ" end)"' "$work/dialled"
+      done >>"$1"
+  done
+}
+
+matrix() { # FILE
+  awk -v bold="$bold" -v plain="$plain" '
+    !($1 in seen) { seen[$1] = 1; names[++n] = $1 }
+    { cell[$1, $2] = $3 }
+    END {
+      printf "  %-18s", "from \\ to"; for (i = 1; i <= n; i++) printf "%-18s", names[i]; print ""
+      for (i = 1; i <= n; i++) {
+        printf "  %-18s", names[i]
+        for (j = 1; j <= n; j++) printf "%-18s", i == j ? "." : cell[names[i], names[j]]
+        print ""
+      }
+    }' "$1"
+}
+
+expected() {
+  cat <<'END'
+shop/frontend shop/backend yes
+shop/frontend shop/db no
+shop/frontend outsider/stranger yes
+shop/frontend shop/billing yes
+shop/backend shop/frontend yes
+shop/backend shop/db yes
+shop/backend outsider/stranger yes
+shop/backend shop/billing yes
+shop/db shop/frontend no
+shop/db shop/backend no
+shop/db outsider/stranger no
+shop/db shop/billing no
+outsider/stranger shop/frontend no
+outsider/stranger shop/backend no
+outsider/stranger shop/db no
+outsider/stranger shop/billing yes
+shop/billing shop/frontend yes
+shop/billing shop/backend yes
+shop/billing shop/db no
+shop/billing outsider/stranger yes
+END
+}
+
+check() { # FILE EXPECTED
+  if [[ $TARGET != local ]]; then grep -v "$billing" "$2" >"$2.pods"; mv "$2.pods" "$2"; fi
+  diff <(sort "$2") <(sort "$1") >"$work/diff" || fail "the kernel judged otherwise than expected (< expected, > seen):
+$(cat "$work/diff")"
+}
+
+# flows: the records of all agents, newest last.
+flows() {
+  local agent
+  for agent in $(kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name); do
+    kubectl exec -n palisade-system "$agent" -c nodeagent -- /palisade flows -o json --verdict Deny
+  done
+}
+
+# who FILE: for every denied pair, who decided it.
+who() {
+  flows >"$work/flows"
+  local from to by missing=0
+  while read -r from to answer; do
+    [[ $answer == no ]] || continue
+    by=$(jq -rs --arg from "$from" --arg to "$to" '
+      def end: if .name then "\(.namespace)/\(.name)" else .addr end;
+      [.[] | select((.from | end) == $from and (.to | end) == $to and .to.port == 8080)] | last
+      | if . == null then "" else "\(.direction) \(.tier) \(.policy) \(.rule)" end' "$work/flows")
+    printf '  %-18s -> %-18s %s\n' "$from" "$to" "${by:-nobody says who denied it}"
+    [[ -n $by ]] || missing=1
+  done <"$1"
+  [[ $missing == 0 ]] || fail "a denied pair has no flow record that names tier, policy and rule"
+}
+
+step "1. The cluster, and Palisade on it"
+hack/deps.sh cluster
+hack/install.sh up
+if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); export KUBECONFIG; else target_up; fi
+run kubectl get nodes -o wide
+run kubectl get pods -n palisade-system -o wide
+
+step "2. A small shop: frontend, backend, db; an outsider; a legacy host outside the cluster"
+if [[ $TARGET == local ]]; then
+  hack/cluster/cluster exec out "$PWD/bin/probe" serve --tcp 8080,9090 --reply billing &
+  outside_pid=$!
+fi
+run kubectl apply -f hack/demo/shop/workloads.yaml
+kubectl wait --for=condition=Ready pod -n shop --all --timeout=90s
+kubectl wait --for=condition=Ready pod -n outsider --all --timeout=90s
+look_up
+
+step "3. Before any policy: who reaches whom on TCP 8080, over IPv4 and IPv6"
+reach "$work/before"
+matrix "$work/before"
+sed 's/ no$/ yes/' <(expected) >"$work/open"
+check "$work/before" "$work/open"
+
+step "4. The policies, and waiting until every node enforces them"
+[[ $TARGET != local ]] || run kubectl apply -f hack/demo/shop/external.yaml
+run kubectl apply -f hack/demo/shop/policies.yaml
+run kubectl wait --for=condition=Ready -n shop pnp/db pnp/backend --timeout=60s
+run kubectl wait --for=condition=Ready cwp/no-outsiders --timeout=60s
+run kubectl get palisade -A
+
+step "5. After: who reaches whom, and who decided each denied pair"
+reach "$work/after"
+matrix "$work/after"
+expected >"$work/expected"
+check "$work/after" "$work/expected"
+echo
+who "$work/after"
+
+step "6. A question before a change: why can frontend not connect to db?"
+printf '$ palisade explain --from shop/frontend --to shop/db --port 8080/tcp\n'
+code=0
+bin/palisade explain --from shop/frontend --to shop/db --port 8080/tcp || code=$?
+[[ $code == 3 ]] || fail "palisade explain exited $code, want 3 (Deny)"
+
+step "7. Bad policies are refused, with the reason"
+refused() { # TITLE, manifest on standard input
+  local out
+  printf -- '- %s\n' "$1"
+  if out=$(kubectl apply -f - 2>&1); then fail "\"$1\" was accepted: $out"; fi
+  sed 's/^/    /' <<<"$out"
+}
+refused "a CIDR with host bits" <<'END'
+apiVersion: policy.palisade.dev/v1alpha1
+kind: NetworkPolicy
+metadata: {name: bad, namespace: shop}
+spec:
+  subject: {pods: {}}
+  isolate: Ingress
+  ingress: [{name: lan, action: Accept, from: [{networks: [10.1.2.3/8]}]}]
+END
+refused "a policy that cuts off the policy system itself" <<'END'
+apiVersion: policy.palisade.dev/v1alpha1
+kind: ClusterwidePolicy
+metadata: {name: bad}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {namespaces: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: Exists}]}}
+  ingress: [{name: all, action: Deny}]
+END
+
+step "8. The agents are killed; the kernel goes on enforcing"
+kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name >"$work/agents"
+run kubectl delete pod -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent --grace-period=0 --force --wait=false
+reach "$work/killed"
+check "$work/killed" "$work/expected"
+echo "  the same pairs are denied and allowed"
+kubectl -n palisade-system rollout status daemonset/palisade-nodeagent --timeout=120s
+reach "$work/back"
+check "$work/back" "$work/expected"
+echo "  and again with the agents back"
+
+step "Done. What to try next"
+cat <<'END'
+  KEEP=1 make demo                       leaves all of this running
+  kubectl get palisade -A                every object of ours, and where it is in force
+  kubectl describe pnp -n shop db        its conditions and events
+  bin/palisade reach --port 8080/tcp     all pairs, from the policies alone
+  bin/palisade explain --from NS/POD --to NS/POD --port 8080/tcp
+  docs/network-policy.md                 how to write policies
+END
