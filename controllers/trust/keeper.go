@@ -87,7 +87,7 @@ func renew(data map[string][]byte, now time.Time) (m *Material, changed bool, er
 			return nil, false, fmt.Errorf("signing keys: %w", err)
 		}
 	}
-	signing, rotated, err := m.Signing.Rotate(now, freshKey)
+	signing, rotated, err := m.Signing.Rotate(now, FreshKey)
 	m.Signing = signing
 	return m, changed || rotated, err
 }

@@ -68,7 +68,8 @@ func (k SigningKeys) Rotate(now time.Time, fresh func() (ed25519.PrivateKey, err
 	return out, changed, nil
 }
 
-func freshKey() (ed25519.PrivateKey, error) {
+// FreshKey makes a signing key.
+func FreshKey() (ed25519.PrivateKey, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	return private, err
 }

@@ -109,7 +109,7 @@ func TestSigningKeysOverlap(t *testing.T) {
 	var history []moment
 	actives := map[string]bool{}
 	for now := start; now.Before(start.Add(2*signingLifetime + 5*overlap)); now = now.Add(time.Hour) {
-		next, _, err := keys.Rotate(now, freshKey)
+		next, _, err := keys.Rotate(now, FreshKey)
 		if err != nil {
 			t.Fatal(err)
 		}

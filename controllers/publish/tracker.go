@@ -1,0 +1,182 @@
+package publish
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/snapshot/wire"
+)
+
+// Refusal is a node's answer that it did not apply a state.
+type Refusal struct {
+	Counter Counter
+	Reason  string // a constant of package wire
+	Message string
+	Object  string
+}
+
+// Condition is what a node says about itself.
+type Condition struct {
+	Type    string
+	Holds   bool
+	Reason  string
+	Message string
+}
+
+// Node is what the leader knows of one node's agent.
+type Node struct {
+	Connected bool
+	// Since is when Connected last changed: for a node that never connected,
+	// when the tracker began to listen.
+	Since time.Time
+	// Held is the state that the agent enforces; it means nothing unless Known.
+	Held    Counter
+	Known   bool
+	Refusal *Refusal // the answer to the newest state sent, if it was one
+	// Conditions are those of the last report.
+	Conditions []Condition
+	Version    string
+}
+
+// RuleCount is how often a rule decided, as nodes reported.
+type RuleCount struct {
+	Connections uint64
+	Packets     uint64
+}
+
+// Tracker collects what agents say. It is safe for concurrent use.
+type Tracker struct {
+	now      func() time.Time
+	onChange func(model.NodeName)
+
+	mu     sync.Mutex
+	begin  time.Time
+	nodes  map[model.NodeName]*Node
+	rules  map[snapshot.RuleID]RuleCount
+	losses map[string]uint64
+}
+
+// NewTracker returns a tracker that calls onChange after each change of a node,
+// without holding a lock.
+func NewTracker(now func() time.Time, onChange func(model.NodeName)) *Tracker {
+	return &Tracker{
+		now: now, onChange: onChange, begin: now(),
+		nodes: map[model.NodeName]*Node{}, rules: map[snapshot.RuleID]RuleCount{}, losses: map[string]uint64{},
+	}
+}
+
+// Begin starts over: a new leader has heard of nobody.
+func (t *Tracker) Begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begin = t.now()
+	clear(t.nodes)
+}
+
+// Node returns what is known of a node.
+func (t *Tracker) Node(name model.NodeName) Node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n, ok := t.nodes[name]; ok {
+		return *n
+	}
+	return Node{Since: t.begin}
+}
+
+// Nodes returns all nodes that have ever connected.
+func (t *Tracker) Nodes() map[model.NodeName]Node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := make(map[model.NodeName]Node, len(t.nodes))
+	for name, n := range t.nodes {
+		out[name] = *n
+	}
+	return out
+}
+
+// Forget drops a node that is gone from the cluster.
+func (t *Tracker) Forget(name model.NodeName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n, ok := t.nodes[name]; ok && !n.Connected {
+		delete(t.nodes, name)
+	}
+}
+
+// Rules returns the counts by rule since the leader began.
+func (t *Tracker) Rules() map[snapshot.RuleID]RuleCount {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.rules)
+}
+
+// Losses returns what agents lost, by kind.
+func (t *Tracker) Losses() map[string]uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.losses)
+}
+
+func (t *Tracker) change(name model.NodeName, f func(*Node)) {
+	t.mu.Lock()
+	n := t.nodes[name]
+	if n == nil {
+		n = &Node{Since: t.begin}
+		t.nodes[name] = n
+	}
+	f(n)
+	t.mu.Unlock()
+	t.onChange(name)
+}
+
+func (t *Tracker) connected(name model.NodeName, version string, held Counter, known bool) {
+	now := t.now()
+	t.change(name, func(n *Node) {
+		if !n.Connected {
+			n.Connected, n.Since = true, now
+		}
+		n.Version, n.Held, n.Known, n.Refusal = version, held, known, nil
+	})
+}
+
+func (t *Tracker) disconnected(name model.NodeName) {
+	now := t.now()
+	t.change(name, func(n *Node) { n.Connected, n.Since = false, now })
+}
+
+func (t *Tracker) acknowledged(name model.NodeName, c Counter) {
+	t.change(name, func(n *Node) { n.Held, n.Known, n.Refusal = c, true, nil })
+}
+
+func (t *Tracker) refused(name model.NodeName, r Refusal) {
+	t.change(name, func(n *Node) { n.Refusal = &r })
+}
+
+func (t *Tracker) reported(name model.NodeName, r *wire.Report) {
+	var conditions []Condition
+	for _, c := range r.GetConditions() {
+		conditions = append(conditions, Condition{c.GetType(), c.GetHolds(), c.GetReason(), c.GetMessage()})
+	}
+	t.mu.Lock()
+	for _, l := range r.GetLosses() {
+		t.losses[l.GetKind()] += l.GetCount()
+	}
+	for _, c := range r.GetCounters() {
+		if len(c.GetRule()) != len(snapshot.RuleID{}) {
+			continue // an agent's mistake costs its own count only
+		}
+		id := snapshot.RuleID(c.GetRule())
+		sum := t.rules[id]
+		t.rules[id] = RuleCount{sum.Connections + c.GetConnections(), sum.Packets + c.GetPackets()}
+	}
+	n := t.nodes[name]
+	same := n != nil && slices.Equal(n.Conditions, conditions)
+	t.mu.Unlock()
+	if !same {
+		t.change(name, func(n *Node) { n.Conditions = conditions })
+	}
+}
