@@ -32,11 +32,11 @@ expect() {
   fi
 }
 refuse() { ! "$@"; }
-within() { # SECONDS COMMAND...: polls
+within() { # SECONDS COMMAND...: polls, and shows what the last attempt printed
   local end=$((SECONDS + $1))
   shift
-  until "$@"; do
-    ((SECONDS < end)) || return 1
+  until "$@" >"$work/attempt" 2>&1; do
+    ((SECONDS < end)) || { cat "$work/attempt"; return 1; }
     sleep 0.2
   done
 }
@@ -257,6 +257,7 @@ part_interrupted() {
   local broken=$work/cache/k8s/$KUBE_VERSION-$build_hash pid
   expect "up for the control plane alone" "$cluster" up --control-plane-only
   expect "its API server answers" kc get namespace default
+  expect "up with nodes says that it has none" prints 'up with 0 nodes, not 2' "$cluster" up
   remember
   kill -KILL "$(<"$RUN/etcd.pid")"
   expect "status sees that etcd is dead" within 10 prints 'etcd is not running' "$cluster" status
@@ -305,6 +306,7 @@ if [[ " ${parts[*]} " != " interrupted " ]]; then
   expect "up" prints 'nodes ready: n1 n2' timeout 300 "$cluster" up
   echo "      took $((SECONDS - from)) s"
   expect "deploy" deploy
+  ((failed == 0)) || { echo "nothing to test without these"; exit 1; }
 fi
 for part in "${parts[@]}"; do
   "part_$part"
