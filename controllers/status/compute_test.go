@@ -1,0 +1,224 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"palisade.dev/palisade/api/v1alpha1"
+)
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+var accepted = Verdict{Accepted: true}
+
+func fresh() v1alpha1.PolicyStatus { return v1alpha1.PolicyStatus{ObservedGeneration: -1} }
+
+func node(name string, p Progress) Node { return Node{Name: name, Ready: true, Progress: p} }
+
+func facts(nodes ...Node) Facts {
+	return Facts{Now: now, Generation: 3, Verdict: accepted, Endpoints: 4, Snapshot: 812, Nodes: nodes}
+}
+
+// line renders conditions as TYPE=STATUS/REASON, in alphabetical order of type
+// as tables below write them.
+func line(list []metav1.Condition) string {
+	var out []string
+	for _, kind := range []string{"Accepted", "Programmed", "Ready", "Expired", "Reconciling", "Stalled"} {
+		if c := meta.FindStatusCondition(list, kind); c != nil {
+			out = append(out, fmt.Sprintf("%s=%s/%s", c.Type, c.Status, c.Reason))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestConditions(t *testing.T) {
+	down := Node{Name: "down", Progress: Waiting}
+	downRealized := Node{Name: "down", Progress: Realized}
+	lost := Node{Name: "lost", Ready: true, Progress: Realized, Away: Grace + time.Second}
+	away := Node{Name: "away", Ready: true, Progress: Realized, Away: Grace}
+	failed := Node{Name: "bad", Ready: true, Progress: Failed, Reason: v1alpha1.ReasonDatapathBypassed, Message: "macvlan"}
+	with := func(f Facts, change func(*Facts)) Facts { change(&f); return f }
+	ok := "Accepted=True/Accepted Programmed=True/Realized Ready=True/Realized"
+	tests := map[string]struct {
+		facts Facts
+		want  string
+	}{
+		"realized":                    {facts(node("a", Realized), node("b", Realized)), ok},
+		"waiting":                     {facts(node("a", Realized), node("b", Waiting)), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending"},
+		"late":                        {facts(node("a", Realized), node("b", Late)), "Accepted=True/Accepted Programmed=False/NodeLate Ready=False/NodeLate Reconciling=True/NodeLate"},
+		"failed":                      {facts(node("a", Realized), failed), "Accepted=True/Accepted Programmed=False/DatapathBypassed Ready=False/DatapathBypassed Stalled=True/DatapathBypassed"},
+		"worst first":                 {facts(node("a", Waiting), node("b", Late), failed), "Accepted=True/Accepted Programmed=False/DatapathBypassed Ready=False/DatapathBypassed Stalled=True/DatapathBypassed"},
+		"not Ready":                   {facts(node("a", Realized), down), "Accepted=True/Accepted Programmed=False/NodeUnreachable Ready=True/Realized"},
+		"not Ready, but acknowledged": {facts(node("a", Realized), downRealized), ok},
+		"agent gone for a moment":     {facts(node("a", Realized), away), ok},
+		"agent gone":                  {facts(node("a", Realized), lost), "Accepted=True/Accepted Programmed=Unknown/NodeUnreachable Ready=Unknown/NodeUnreachable"},
+		"no subjects":                 {with(facts(), func(f *Facts) { f.Endpoints = 0 }), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects"},
+		"subjects without a node":     {facts(), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects"},
+		"external workloads":          {with(facts(), func(f *Facts) { f.External = true }), "Accepted=True/Accepted Programmed=False/NoEnforcer Ready=False/NoEnforcer Stalled=True/NoEnforcer"},
+		"audit":                       {with(facts(node("a", Realized)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=True/Observing Ready=True/Observing"},
+		"audit, waiting":              {with(facts(node("a", Waiting)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending"},
+		"not yet expired":             {with(facts(node("a", Realized)), func(f *Facts) { f.ExpiresAt = now.Add(time.Second) }), ok},
+		"expired":                     {with(facts(node("a", Waiting)), func(f *Facts) { f.ExpiresAt = now }), "Accepted=True/Expired Programmed=True/Expired Ready=True/Expired Expired=True/Expired"},
+		"invalid": {
+			with(facts(node("a", Realized)), func(f *Facts) { f.Verdict = Verdict{Reason: v1alpha1.ReasonInvalid, Message: "spec.x"} }),
+			"Accepted=False/Invalid Programmed=False/NotAccepted Ready=False/Invalid Stalled=True/Invalid",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := Policy(fresh(), test.facts)
+			if line(got.Conditions) != test.want {
+				t.Errorf("got  %s\nwant %s", line(got.Conditions), test.want)
+			}
+			for _, c := range got.Conditions {
+				if c.ObservedGeneration != 3 || c.Message == "" || c.LastTransitionTime.IsZero() {
+					t.Errorf("condition %+v", c)
+				}
+			}
+			if got.ObservedGeneration != 3 {
+				t.Errorf("observed %d", got.ObservedGeneration)
+			}
+			if again := Policy(got, test.facts); !cmp.Equal(again, got) {
+				t.Errorf("computing again changes it: %s", cmp.Diff(got, again))
+			}
+		})
+	}
+}
+
+// TestSettledStaysSettled: once programmed, a policy does not flap because a pod
+// moves to a node that has yet to acknowledge, until that node is late.
+func TestSettledStaysSettled(t *testing.T) {
+	first := Policy(fresh(), facts(node("a", Realized)))
+	moved := Policy(first, facts(node("a", Realized), node("b", Waiting)))
+	if !meta.IsStatusConditionTrue(moved.Conditions, "Ready") || moved.Nodes.Realized != 1 || moved.Nodes.Desired != 2 {
+		t.Errorf("a pod moved: %s, %+v", line(moved.Conditions), moved.Nodes)
+	}
+	late := Policy(moved, facts(node("a", Realized), node("b", Late)))
+	if !meta.IsStatusConditionFalse(late.Conditions, "Ready") {
+		t.Errorf("late: %s", line(late.Conditions))
+	}
+	f := facts(node("a", Waiting))
+	f.Generation++
+	if changed := Policy(moved, f); !meta.IsStatusConditionFalse(changed.Conditions, "Programmed") {
+		t.Errorf("another spec: %s", line(changed.Conditions))
+	}
+}
+
+func TestSnapshotGenerationIsTheFirst(t *testing.T) {
+	s := Policy(fresh(), facts(node("a", Realized)))
+	f := facts(node("a", Realized))
+	f.Snapshot = 900
+	if again := Policy(s, f); again.SnapshotGeneration != 812 {
+		t.Errorf("same spec, later leader: %d", again.SnapshotGeneration)
+	}
+	f.Generation = 4
+	f.Verdict = Verdict{Reason: v1alpha1.ReasonOverCapacity, Message: "too many rows", Older: true}
+	refused := Policy(s, f)
+	if refused.SnapshotGeneration != 812 || refused.ObservedGeneration != 4 {
+		t.Errorf("refused spec: %d, observed %d", refused.SnapshotGeneration, refused.ObservedGeneration)
+	}
+	c := meta.FindStatusCondition(refused.Conditions, "Accepted")
+	if !strings.Contains(c.Message, "the last accepted spec stays in force") {
+		t.Errorf("message %q", c.Message)
+	}
+	f.Verdict = accepted
+	if fits := Policy(refused, f); fits.SnapshotGeneration != 900 {
+		t.Errorf("accepted later: %d", fits.SnapshotGeneration)
+	}
+}
+
+func TestCountsAndFailures(t *testing.T) {
+	nodes := []Node{node("r", Realized), {Name: "d"}, node("w", Waiting), {Name: "l", Ready: true, Progress: Realized, Away: time.Hour}}
+	for i := range 12 {
+		nodes = append(nodes, Node{Name: fmt.Sprintf("f%02d", i), Ready: true, Progress: Failed, Reason: v1alpha1.ReasonNodeRefused, Message: strings.Repeat("é", 1000)})
+	}
+	got := Policy(fresh(), facts(nodes...))
+	if want := (v1alpha1.NodeCounts{Desired: 16, Realized: 1, Failed: 12, Unreachable: 2}); got.Nodes != want {
+		t.Errorf("got %+v, want %+v", got.Nodes, want)
+	}
+	if len(got.Failures) != maxFailures || got.Failures[0].Node != "f00" || len(got.Failures[0].Reason) > 1024 {
+		t.Errorf("%d failures, first of %s with %d bytes", len(got.Failures), got.Failures[0].Node, len(got.Failures[0].Reason))
+	}
+}
+
+func TestUnreachableIsNamed(t *testing.T) {
+	got := Policy(fresh(), facts(node("a", Realized), Node{Name: "broken-node"}))
+	c := meta.FindStatusCondition(got.Conditions, "Ready")
+	if c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "broken-node") {
+		t.Errorf("Ready is %s: %s", c.Status, c.Message)
+	}
+}
+
+func TestAuditSaysSo(t *testing.T) {
+	f := facts(node("a", Realized))
+	f.Audit = true
+	if c := meta.FindStatusCondition(Policy(fresh(), f).Conditions, "Ready"); c.Message != "observing, not enforcing" {
+		t.Errorf("message %q", c.Message)
+	}
+}
+
+func TestPeer(t *testing.T) {
+	f := Facts{Now: now, Generation: 2, Verdict: accepted, Snapshot: 5}
+	got := Peer(v1alpha1.PeerStatus{ObservedGeneration: -1}, f)
+	if line(got.Conditions) != "Accepted=True/Accepted Ready=True/Realized" || got.SnapshotGeneration != 5 || got.ObservedGeneration != 2 {
+		t.Errorf("%s %+v", line(got.Conditions), got)
+	}
+	f.Verdict = Verdict{Reason: v1alpha1.ReasonAddressConflict, Message: "10.0.0.1 is pod shop/web"}
+	if got = Peer(got, f); line(got.Conditions) != "Accepted=False/AddressConflict Ready=False/AddressConflict Stalled=True/AddressConflict" {
+		t.Error(line(got.Conditions))
+	}
+	f.Verdict = accepted
+	if got = Peer(got, f); line(got.Conditions) != "Accepted=True/Accepted Ready=True/Realized" {
+		t.Error(line(got.Conditions))
+	}
+}
+
+func TestDue(t *testing.T) {
+	before := Policy(fresh(), facts(node("a", Realized)))
+	more := facts(node("a", Realized))
+	more.Endpoints = 5
+	tests := map[string]struct {
+		facts Facts
+		last  time.Time
+		after time.Duration
+		write bool
+	}{
+		"nothing changed":          {facts(node("a", Realized)), now, 0, false},
+		"condition changed":        {facts(node("a", Late)), now, 0, true},
+		"nodes changed":            {facts(node("a", Realized), node("b", Realized)), now, 0, true},
+		"endpoints, just written":  {more, now.Add(-20 * time.Second), 40 * time.Second, true},
+		"endpoints, a minute ago":  {more, now.Add(-time.Minute), 0, true},
+		"endpoints, never written": {more, time.Time{}, 0, true},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			after, write := due(before, Policy(before, test.facts), test.last, now)
+			if after != test.after || write != test.write {
+				t.Errorf("after %v, %t; want %v, %t", after, write, test.after, test.write)
+			}
+		})
+	}
+}
+
+func TestTransitions(t *testing.T) {
+	before := Policy(fresh(), facts(node("a", Waiting)))
+	after := Policy(before, facts(node("a", Realized)))
+	var events []string
+	for _, tr := range Transitions(before.Conditions, after.Conditions) {
+		if tr.worthAnEvent() {
+			events = append(events, tr.Type+" "+tr.Reason)
+		}
+	}
+	if got := strings.Join(events, ", "); got != "Ready Realized" {
+		t.Errorf("events: %s", got)
+	}
+	if list := Transitions(after.Conditions, after.Conditions); len(list) > 0 {
+		t.Errorf("no change gives %v", list)
+	}
+}
