@@ -27,14 +27,15 @@ USER 65532:65532
 ENTRYPOINT ["/controller"]
 
 # Root, because loading BPF programs and adopting their pins needs it; which
-# capabilities remain is said in config/.
+# capabilities remain is said in config/. The CNI plugin is here to be copied to
+# the host, palisade to look at the node from inside.
 FROM scratch AS nodeagent
 COPY --from=build /out/nodeagent /nodeagent
 COPY --from=build /out/palisade-cni /palisade-cni
+COPY --from=build /out/palisade /palisade
 ENTRYPOINT ["/nodeagent"]
 
-# The CNI plugin, which is a program on the host: "/palisade-cni install" copies
-# it there.
+# The CNI plugin alone, for nodes that get their plugins by an image of their own.
 FROM scratch AS cni
 COPY --from=build /out/palisade-cni /palisade-cni
 ENTRYPOINT ["/palisade-cni"]

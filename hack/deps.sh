@@ -14,7 +14,7 @@ declare -rA PACKAGES=(
   [cluster]="containerd runc containernetworking-plugins busybox-static nftables iptables
              conntrack socat jq iproute2 kmod gcc libc6-dev openssl"
   [vm]="qemu-system-x86"
-  [image]="buildah"
+  [image]="buildah busybox-static"
 )
 readonly ORDER="build bpf cluster vm image"
 

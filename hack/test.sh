@@ -15,9 +15,9 @@ readonly ALL="arch unit rego cel bpf torn controller lite e2e"
 
 # Packages of the stages that need more than Go. What is in none of them is "unit".
 readonly REGO="./webhooks/..."
-readonly CEL="./api/..."
-readonly BPF="./bpf/... ./nodeagent/..."
-readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/webhook/..."
+readonly CEL="./api/... ./test/cel/..."
+readonly BPF="./bpf/... ./nodeagent/... ./cmd/nodeagent/... ./cmd/cni/..."
+readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/kubetest/... ./test/webhook/... ./test/controller/..."
 readonly ELSEWHERE="./test/arch/... ./test/torn/... ./test/e2e/... ./test/bench/... $REGO $CEL $BPF $CONTROLLER"
 
 counts=$(mktemp)
@@ -39,19 +39,22 @@ as_root() { # WHAT: fails with what to do
   [[ $EUID -eq 0 ]] || { echo "test.sh: $1 needs root: sudo make test-$stage" >&2; return 1; }
 }
 
+# An API server to test against: Kubernetes' binaries, built once into the cache.
+kubernetes() { hack/deps.sh build cluster && hack/cluster/cluster build; }
+
 stage_arch() { gotest -- ./test/arch/...; }
 stage_unit() {
   local unit
   unit=$(comm -23 <(packages ./... | sort) <(packages $ELSEWHERE | sort))
-  gotest -timeout=20m -- $unit
+  gotest -timeout=20m ${PALISADE_FAST:+-short} -- $unit
 }
 stage_rego() { gotest -- $REGO; }
-stage_cel() { hack/deps.sh cluster && gotest -timeout=15m -- $CEL; }
+stage_cel() { kubernetes && gotest -timeout=15m -- $CEL; }
 stage_bpf() { as_root "loading BPF programs" && hack/deps.sh cluster && gotest -timeout=20m -p=1 -- $BPF; }
 stage_torn() { as_root "loading BPF programs" && gotest -timeout=20m -- ./test/torn/...; }
-stage_controller() { hack/deps.sh cluster && gotest -timeout=15m -p=1 -- $CONTROLLER; }
+stage_controller() { kubernetes && gotest -timeout=15m -p=1 -- $CONTROLLER; }
 stage_lite() { as_root "making network namespaces" && hack/deps.sh cluster && hack/demo/lite.sh; }
-stage_e2e() { as_root "the local cluster" && hack/deps.sh cluster && gotest -timeout=40m -- ./test/e2e/...; }
+stage_e2e() { as_root "the local cluster" && kubernetes && gotest -timeout=40m -- ./test/e2e/...; }
 
 run() { # STAGE
   stage=$1
