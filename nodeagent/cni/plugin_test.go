@@ -269,3 +269,30 @@ func sameResult(a, b map[string]any) bool {
 	delete(b, "dns")
 	return fmt.Sprint(a) == fmt.Sprint(b)
 }
+
+// Without a snapshot pods wait, but for those of the controller's namespace.
+func TestExempt(t *testing.T) {
+	st, err := facts.Open(filepath.Join(t.TempDir(), "facts.json"), facts.Epoch{Boot: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{
+		Facts: st, Log: logr.Discard(), Exempt: "palisade-system",
+		Ready: func() error { return errors.New("no snapshot yet") },
+		Known: func(context.Context, facts.Pod) { t.Error("waits for a snapshot that cannot come") },
+	}
+	r := Request{
+		Version: protocolVersion, Op: OpAdd, Timeout: time.Second, Attachment: facts.AttachmentID{Container: "c", IfName: "eth0"},
+		Pod: facts.Pod{UID: "u", Namespace: "shop", Name: "db"}, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Host: facts.Interface{Name: "v", Index: 3},
+	}
+	if err := s.do(context.Background(), r); err == nil || !strings.Contains(err.Error(), "no snapshot yet") {
+		t.Errorf("other namespace: %v", err)
+	}
+	r.Pod.Namespace = "palisade-system"
+	if err := s.do(context.Background(), r); err != nil {
+		t.Errorf("own namespace: %v", err)
+	}
+	if bs, _ := st.Bindings(); len(bs) != 1 {
+		t.Errorf("bindings = %v; the pod must be bound when the snapshot comes", bs)
+	}
+}

@@ -26,6 +26,9 @@ type Server struct {
 	Log   logr.Logger
 	// Ready says why pods cannot be taken yet, if so.
 	Ready func() error
+	// Exempt is a namespace whose pods start even so: the controller must, or no
+	// agent would ever get a first snapshot.
+	Exempt string
 	// Known waits, within bounds of its own, until the snapshot knows the pod.
 	// A pod that stays unknown is not refused: the rule for unbound addresses
 	// judges it until the snapshot has it.
@@ -119,18 +122,26 @@ func (s *Server) do(ctx context.Context, r Request) error {
 }
 
 func (s *Server) add(ctx context.Context, r Request) error {
-	if err := s.Ready(); err != nil {
-		return err
-	}
 	if err := validate(r); err != nil {
 		return err
 	}
-	s.Known(ctx, r.Pod)
+	notReady := s.Ready()
+	exempt := s.Exempt != "" && r.Pod.Namespace == s.Exempt
+	if notReady != nil && !exempt {
+		return notReady
+	}
+	if notReady == nil {
+		s.Known(ctx, r.Pod)
+	}
 	rev, err := s.Facts.Bind(facts.Attachment{
 		AttachmentID: r.Attachment, Pod: r.Pod, Addrs: r.Addrs, Host: r.Host, Source: facts.FromCNI,
 	})
 	if err != nil {
 		return err
+	}
+	if notReady != nil {
+		s.Log.Info("pod starts before there is a snapshot", "pod", r.Pod.String())
+		return nil
 	}
 	if err := s.Facts.Wait(ctx, rev); err != nil {
 		return fmt.Errorf("pod %s: %w", r.Pod, err)

@@ -1,0 +1,300 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/store"
+	"palisade.dev/palisade/nodeagent/stream"
+	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/snapshot/wire"
+)
+
+// Kernel is what the agent needs of package datapath to bring snapshots into force.
+type Kernel interface {
+	// Apply takes an update entirely or not at all.
+	Apply(context.Context, layout.Update) error
+	// Generation is what the kernel enforces; the zero one if nothing.
+	Generation() (snapshot.Generation, snapshot.Digest)
+}
+
+// Options are what an Agent is made of.
+type Options struct {
+	Node   string
+	Log    logr.Logger
+	Kernel Kernel
+	Facts  *facts.Store
+	Disk   store.Snapshots
+	// Keys returns the keys that may sign snapshots. It is asked every time:
+	// they are rotated.
+	Keys func() (snapshot.Keys, error)
+	Now  func() time.Time
+}
+
+// Agent brings snapshots and facts into force, one at a time.
+type Agent struct {
+	o       Options
+	holding *holding
+
+	applying sync.Mutex // serialises everything that leads to Kernel.Apply
+	status   *status
+}
+
+// New makes an agent that has applied nothing yet; see Recover.
+func New(o Options) *Agent {
+	return &Agent{o: o, holding: newHolding(), status: newStatus(o.Now)}
+}
+
+// errNoSnapshot is why facts cannot be realised before the first snapshot.
+var errNoSnapshot = errors.New("this node has no snapshot yet: the controller has sent none, and none that is good is on disk")
+
+// Recover brings the newest good snapshot on disk into force, before anybody is
+// asked for a newer one. What is damaged is left out and told; the kernel keeps
+// what it has where nothing good is left. It reports whether a snapshot is held.
+func (a *Agent) Recover(ctx context.Context) (bool, error) {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	keys, err := a.o.Keys()
+	if err != nil {
+		return false, fmt.Errorf("keys that sign snapshots: %w", err)
+	}
+	files, problem := a.o.Disk.Load(keys)
+	inForce, _ := a.o.Kernel.Generation()
+	for _, f := range files {
+		err := a.recover(ctx, f, inForce)
+		if err == nil {
+			return true, problem
+		}
+		problem = errors.Join(problem, fmt.Errorf("snapshot %s on disk: %w", f.Commit.Generation, err))
+	}
+	return false, problem
+}
+
+func (a *Agent) recover(ctx context.Context, f *snapshot.File, inForce snapshot.Generation) error {
+	if f.Commit.Node != a.o.Node {
+		return fmt.Errorf("it is of node %q, this is %q", f.Commit.Node, a.o.Node)
+	}
+	if f.Commit.Generation.Compare(inForce) < 0 {
+		return fmt.Errorf("older than %s, which the kernel enforces", inForce)
+	}
+	s := a.holding.prepare(snapshot.Diff(snapshot.NewSet(), f.Set), true)
+	if err := a.realise(ctx, s, f.Commit, true, snapshot.Diff(snapshot.NewSet(), f.Set)); err != nil {
+		return err
+	}
+	a.holding.keep(s, f.Commit, f.Signature)
+	// Whatever of the two files it was, it is the current one now.
+	if err := errors.Join(a.o.Disk.Propose(f), a.o.Disk.Accept()); err != nil {
+		return err
+	}
+	a.o.Log.Info("in force again from disk", "generation", f.Commit.Generation.String(), "digest", f.Commit.Digest.String(), "entries", f.Set.Len())
+	return nil
+}
+
+// Held says what the kernel enforces, if the agent knows it row by row. Where it
+// does not (the disk was damaged), the controller must send everything again.
+func (a *Agent) Held() (stream.Held, bool) {
+	c, ok := a.holding.current()
+	return stream.Held{Generation: c.Generation, Digest: c.Digest}, ok
+}
+
+// Apply brings a transfer into force, or refuses it and leaves everything as it was.
+func (a *Agent) Apply(ctx context.Context, t *wire.Transfer) error {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	err := a.apply(ctx, t)
+	a.status.applied(t.Commit.Generation, err)
+	return err
+}
+
+func (a *Agent) apply(ctx context.Context, t *wire.Transfer) error {
+	if err := a.verify(t); err != nil {
+		return err
+	}
+	full := t.Base == nil
+	s := a.holding.prepare(t.Delta, full)
+	if err := a.commit(ctx, s, t, full); err != nil {
+		a.holding.revert(s)
+		return errors.Join(err, a.o.Disk.Drop())
+	}
+	a.holding.keep(s, t.Commit, t.Signature)
+	return nil
+}
+
+// verify refuses what must not be applied, whatever its content.
+func (a *Agent) verify(t *wire.Transfer) error {
+	c := t.Commit
+	keys, err := a.o.Keys()
+	if err != nil {
+		return stream.Refuse(wire.ReasonSignature, "keys that sign snapshots: %w", err)
+	}
+	if c.Format != snapshot.Format {
+		return stream.Refuse(wire.ReasonFormat, "format %d, this agent reads %d: %w", c.Format, snapshot.Format, snapshot.ErrFormat)
+	}
+	if err := snapshot.Verify(keys, c, t.Signature); err != nil {
+		return stream.Refuse(wire.ReasonSignature, "generation %s: %w", c.Generation, err)
+	}
+	held, ok := a.holding.current()
+	inForce, digest := a.o.Kernel.Generation()
+	order := c.Generation.Compare(inForce)
+	if order < 0 || (order == 0 && c.Digest != digest) {
+		return stream.Refuse(wire.ReasonReplay, "generation %s is not newer than %s, which is in force", c.Generation, inForce)
+	}
+	if t.Base != nil && (!ok || *t.Base != held.Digest) {
+		return stream.Refuse(wire.ReasonBase, "the delta starts from %s, held is %s", t.Base, held.Digest)
+	}
+	return nil
+}
+
+// commit has the new state on disk, then in the kernel, then as the current file.
+func (a *Agent) commit(ctx context.Context, s step, t *wire.Transfer, full bool) error {
+	if err := t.Commit.Check(s.set); err != nil {
+		return stream.Refuse(wire.ReasonDamaged, "%w", err)
+	}
+	f := &snapshot.File{Commit: t.Commit, Signature: t.Signature, Set: s.set}
+	if err := a.o.Disk.Propose(f); err != nil {
+		return stream.Refuse(wire.ReasonInternal, "%w", err)
+	}
+	if err := a.realise(ctx, s, t.Commit, full, t.Delta); err != nil {
+		return err
+	}
+	if err := a.o.Disk.Accept(); err != nil {
+		// The kernel enforces it and the candidate is on disk: after a restart it
+		// is found there. Refusing now would tell the controller an untruth.
+		a.o.Log.Error(err, "the snapshot in force stays a candidate on disk")
+	}
+	return nil
+}
+
+func (a *Agent) realise(ctx context.Context, s step, c snapshot.Commit, full bool, d snapshot.Delta) error {
+	bindings, rev := a.o.Facts.Bindings()
+	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Full: full, Delta: d, Facts: toLayout(s.set, bindings)}
+	if err := a.o.Kernel.Apply(ctx, u); err != nil {
+		return refusalOf(err)
+	}
+	a.o.Facts.Realised(rev, nil)
+	return nil
+}
+
+// refusalOf names the reason for which the kernel did not take an update.
+func refusalOf(err error) error {
+	reason := wire.ReasonKernel
+	switch {
+	case errors.Is(err, layout.ErrCapacity):
+		reason = wire.ReasonCapacity
+	case errors.Is(err, layout.ErrIncomplete):
+		reason = wire.ReasonDamaged
+	}
+	return &stream.Refusal{Reason: reason, Err: err}
+}
+
+// applyFacts brings the facts into force as they are now.
+func (a *Agent) applyFacts(ctx context.Context) {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	bindings, rev := a.o.Facts.Bindings()
+	c, ok := a.holding.current()
+	if !ok {
+		a.o.Facts.Realised(rev, errNoSnapshot)
+		return
+	}
+	err := a.o.Kernel.Apply(ctx, layout.Update{Generation: c.Generation, Digest: c.Digest, Facts: toLayout(a.holding.set, bindings)})
+	if err != nil {
+		a.o.Log.Error(err, "addresses of pods were not applied", "revision", rev)
+	}
+	a.o.Facts.Realised(rev, err)
+	a.status.factsApplied(err)
+}
+
+// toLayout is never nil: nil would leave the facts as they were.
+func toLayout(set *snapshot.Set, bs []facts.Binding) []layout.Binding {
+	out := make([]layout.Binding, 0, len(bs))
+	for _, b := range bs {
+		out = append(out, layout.Binding{Addr: b.Addr, UID: uidIn(set, b.Pod), Ifindex: b.Ifindex})
+	}
+	return out
+}
+
+// uidIn is the UID by which the snapshot knows a pod. The runtime knows a static
+// pod by the hash of its manifest, the API server by the UID of its mirror; for
+// those the name decides.
+func uidIn(set *snapshot.Set, p facts.Pod) string {
+	uid := string(p.UID)
+	if _, ok := set.Get(snapshot.KeyOf(snapshot.LocalRow{UID: uid})); ok || !static(uid) {
+		return uid
+	}
+	for _, e := range set.Entries() {
+		if e.Table != snapshot.TableLocal {
+			continue
+		}
+		if row, err := snapshot.Decode(e); err == nil {
+			if r := row.(snapshot.LocalRow); r.Namespace == p.Namespace && r.Name == p.Name {
+				return r.UID
+			}
+		}
+	}
+	return uid
+}
+
+// static reports whether a UID is a hash rather than a UUID with its dashes.
+func static(uid string) bool {
+	if len(uid) != 32 {
+		return false
+	}
+	for _, c := range uid {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// FollowFacts applies facts as they change, until ctx ends.
+func (a *Agent) FollowFacts(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.o.Facts.Changed():
+			a.applyFacts(ctx)
+		}
+	}
+}
+
+// Keys reads the public keys that sign snapshots from a file, and keeps a copy:
+// after a reboot the snapshot on disk must be verified before the file's source,
+// a ConfigMap, can be had.
+type Keys struct {
+	File string // may be missing
+	Copy string
+}
+
+// Load returns the keys of the file, else those of the copy.
+func (k Keys) Load() (snapshot.Keys, error) {
+	var keys snapshot.Keys
+	b, err := os.ReadFile(k.File)
+	if err == nil {
+		err = keys.UnmarshalText(b)
+	}
+	if err == nil {
+		if was, rerr := os.ReadFile(k.Copy); rerr != nil || string(was) != string(b) {
+			err = store.Replace(k.Copy, b)
+		}
+		return keys, err
+	}
+	c, cerr := os.ReadFile(k.Copy)
+	if cerr != nil {
+		return nil, err
+	}
+	if cerr := keys.UnmarshalText(c); cerr != nil {
+		return nil, errors.Join(err, fmt.Errorf("copy %s: %w", k.Copy, cerr))
+	}
+	return keys, nil
+}

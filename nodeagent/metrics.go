@@ -1,0 +1,73 @@
+package nodeagent
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"palisade.dev/palisade/nodeagent/flows"
+	"palisade.dev/palisade/nodeagent/host"
+)
+
+// collector reads the agent when it is asked, so that nothing has to be kept up.
+type collector struct {
+	agent *Agent
+	hub   *flows.Hub
+}
+
+// Collector gives out the agent's metrics.
+func (a *Agent) Collector(hub *flows.Hub) prometheus.Collector { return collector{a, hub} }
+
+var (
+	descGenerations = desc("generations_total", "Generations by what became of them.", "result")
+	descFacts       = desc("facts_applied_total", "Changes of pods' addresses by what became of them.", "result")
+	descConnected   = desc("controller_connected", "1 while there is a stream from the controller.")
+	descCounter     = desc("generation_counter", "Counter of the generation in force, 0 if there is none.", "epoch", "term")
+	descRealised    = desc("generation_realised_timestamp_seconds", "When the generation in force was realised by this process.")
+	descBound       = desc("addresses_bound", "Addresses of pods of this node that are bound to an interface.")
+	descMissing     = desc("pods_unbound", "Pods of this node whose interface is not known.")
+	descFindings    = desc("host_findings", "What the node lacks, by severity.", "severity")
+	descFlows       = desc("flow_records_total", "Flow records by what became of them.", "result")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("palisade_nodeagent_"+name, help, labels, nil)
+}
+
+// Describe sends nothing: which label values there are is known when they are.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the agent.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	n := c.agent.Counts()
+	counter(descGenerations, n.Realised, "realised")
+	counter(descGenerations, n.Refused, "refused")
+	counter(descFacts, n.FactsApplied, "applied")
+	counter(descFacts, n.FactsFailed, "failed")
+	gauge(descConnected, truth(n.Connected))
+	commit, _ := c.agent.holding.current()
+	gauge(descCounter, float64(commit.Generation.Counter), number(commit.Generation.Epoch), number(commit.Generation.Term))
+	if !n.LastRealised.IsZero() {
+		gauge(descRealised, float64(n.LastRealised.UnixMilli())/1000)
+	}
+	bindings, _ := c.agent.o.Facts.Bindings()
+	gauge(descBound, float64(len(bindings)))
+	missing, findings := c.agent.lacks()
+	gauge(descMissing, float64(missing))
+	for s := host.Fatal; s <= host.Notice; s++ {
+		gauge(descFindings, float64(len(host.Only(findings, s))), s.String())
+	}
+	published, lost := c.hub.Counts()
+	counter(descFlows, published, "published")
+	counter(descFlows, lost, "lost")
+}
+
+func (a *Agent) lacks() (missing int, findings []host.Finding) {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	return len(a.status.missing), a.status.findings
+}

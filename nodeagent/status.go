@@ -1,0 +1,200 @@
+package nodeagent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/snapshot/wire"
+)
+
+// Counts are what happened since the agent started.
+type Counts struct {
+	Realised, Refused, FactsApplied, FactsFailed uint64
+	Connected                                    bool
+	LastRealised                                 time.Time
+	LastRefusal                                  string
+}
+
+// status gathers what the agent knows about itself.
+type status struct {
+	now  func() time.Time
+	soon chan struct{}
+
+	mu        sync.Mutex
+	findings  []host.Finding
+	missing   []facts.Missing
+	guarded   bool // pods cannot start before the agent enforces
+	holds     bool // a snapshot is in force
+	counts    Counts
+	lost      uint64 // flow records lost since the last report
+	factsFail error
+}
+
+func newStatus(now func() time.Time) *status { return &status{now: now, soon: make(chan struct{}, 1)} }
+
+func (s *status) hurry() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+func (s *status) applied(g snapshot.Generation, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.counts.Refused++
+		s.counts.LastRefusal = fmt.Sprintf("%s: %v", g, err)
+		return
+	}
+	s.counts.Realised++
+	s.counts.LastRealised = s.now()
+	if !s.holds {
+		s.holds = true
+		s.hurry()
+	}
+}
+
+func (s *status) recovered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds = true
+}
+
+func (s *status) factsApplied(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.counts.FactsFailed++
+	} else {
+		s.counts.FactsApplied++
+	}
+	if (err == nil) != (s.factsFail == nil) {
+		s.hurry()
+	}
+	s.factsFail = err
+}
+
+// SetFindings records what the node lacks; see host.Watch.
+func (a *Agent) SetFindings(fs []host.Finding) {
+	s := a.status
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.findings = fs
+	s.hurry()
+}
+
+// SetGuarded records whether pods wait for this agent before they start.
+func (a *Agent) SetGuarded(ok bool) {
+	s := a.status
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.guarded != ok {
+		s.guarded = ok
+		s.hurry()
+	}
+}
+
+// setMissing records which pods of this node are not bound.
+func (s *status) setMissing(m []facts.Missing) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if changed = !slices.Equal(m, s.missing); changed {
+		s.missing = m
+		s.hurry()
+	}
+	return changed
+}
+
+// SetConnected records whether there is a stream.
+func (a *Agent) SetConnected(ok bool) {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	a.status.counts.Connected = ok
+}
+
+// LostFlows records flow records that the kernel could not deliver.
+func (a *Agent) LostFlows(n uint64) {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	a.status.lost += n
+}
+
+// Counts returns what happened since the start.
+func (a *Agent) Counts() Counts {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	return a.status.counts
+}
+
+// ReportSoon receives when a condition changed.
+func (a *Agent) ReportSoon() <-chan struct{} { return a.status.soon }
+
+// Report makes the report to the controller and forgets what it counts.
+func (a *Agent) Report() *wire.Report {
+	s := a.status
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := &wire.Report{Conditions: s.conditions()}
+	if s.lost > 0 {
+		r.Losses = append(r.Losses, &wire.Loss{Kind: "flows", Count: s.lost})
+		s.lost = 0
+	}
+	return r
+}
+
+// reasonFine is the reason of a condition that holds.
+const reasonFine = "AsExpected"
+
+// messageLimit bounds a condition's message: the first things that lack say enough.
+const messageLimit = 1024
+
+func condition(kind string, holds bool, reason, message string) *wire.Condition {
+	if len(message) > messageLimit {
+		message = strings.ToValidUTF8(message[:messageLimit-3], "") + "..."
+	}
+	return &wire.Condition{Type: kind, Holds: holds, Reason: reason, Message: message}
+}
+
+func (s *status) conditions() []*wire.Condition {
+	out := []*wire.Condition{s.enforcing()}
+	if s.guarded {
+		out = append(out, condition(wire.ConditionConfirmedBoot, true, reasonFine, "pods wait for the agent: the CNI plugin is chained"))
+	} else {
+		out = append(out, condition(wire.ConditionConfirmedBoot, false, string(host.ReasonBootUnguarded),
+			"after a reboot pods may start before the agent enforces: chain palisade-cni (nodeagent install-cni)"))
+	}
+	return out
+}
+
+func (s *status) enforcing() *wire.Condition {
+	no := func(reason host.Reason, message string) *wire.Condition {
+		return condition(wire.ConditionEnforcing, false, string(reason), message)
+	}
+	worse := append(host.Only(s.findings, host.Fatal), host.Only(s.findings, host.Bypass)...)
+	switch {
+	case len(worse) > 0:
+		return no(worse[0].Reason, host.Join(worse))
+	case !s.holds:
+		return no("NoSnapshot", errNoSnapshot.Error())
+	case s.factsFail != nil:
+		return no("FactsNotApplied", "addresses of pods were not applied: "+s.factsFail.Error())
+	case len(s.missing) > 0:
+		return no(host.ReasonPodsUnbound, describe(s.missing))
+	}
+	return condition(wire.ConditionEnforcing, true, reasonFine, "every hook is attached and every pod is bound to its interface")
+}
+
+func describe(missing []facts.Missing) string {
+	parts := make([]string, len(missing))
+	for i, m := range missing {
+		parts[i] = m.Pod.String() + ": " + m.Reason
+	}
+	return "pods whose interface is not known: " + strings.Join(parts, "; ")
+}
