@@ -15,3 +15,5 @@ generate_api() {
 }
 
 generate_api
+hack/generate-proto.sh
+hack/generate-bpf.sh

@@ -49,7 +49,8 @@ type NetworkPolicyList struct {
 
 // NetworkPolicySpec is judged, for each direction of a connection, after every
 // ClusterwidePolicy of the Admin tier has left the connection undecided or
-// passed it on. In this tier the order of policies and of rules has no meaning:
+// passed it on. In this tier the verdict depends on no order of policies or of
+// rules:
 //
 //  1. If a Deny rule of any NetworkPolicy that selects the subject matches, the
 //     verdict is Deny.
@@ -60,8 +61,9 @@ type NetworkPolicyList struct {
 //
 // Upstream's NetworkPolicy objects count in 2 and 3 like ours. Where several
 // policies or rules could be named as the one that decided, the verdict names
-// the first one by kind (ours before upstream's), then name of the policy, then
-// name of the rule; for isolation likewise.
+// the first policy by kind (ours before upstream's), then name, and in it the
+// rule that stands first; for isolation likewise. The order of rules matters for
+// that name alone and never for the verdict.
 //
 // A connection is allowed if both the client's egress and the server's ingress
 // are. Replies belong to their connection and need no rule.
@@ -110,8 +112,8 @@ type NetworkPolicySpec struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
-	// ingress lists rules about connections to the subject. Their order has no
-	// meaning.
+	// ingress lists rules about connections to the subject. Their order does
+	// not change a verdict.
 	//
 	// +optional
 	// +listType=map
@@ -119,8 +121,8 @@ type NetworkPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=50
 	Ingress []NetworkPolicyIngressRule `json:"ingress,omitempty"`
 
-	// egress lists rules about connections from the subject. Their order has no
-	// meaning.
+	// egress lists rules about connections from the subject. Their order does
+	// not change a verdict.
 	//
 	// +optional
 	// +listType=map
