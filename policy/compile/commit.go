@@ -1,0 +1,314 @@
+package compile
+
+import (
+	"slices"
+
+	"palisade.dev/palisade/policy/identity"
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
+)
+
+// Changes is what a commit changed.
+type Changes struct {
+	Common snapshot.Delta
+	Nodes  map[model.NodeName]snapshot.Delta // nodes whose own rows changed, new ones included
+	Gone   []model.NodeName                  // nodes that are no more, sorted
+	// Refused lists all policies that do not fit, by reference, and not only
+	// those that this commit refused.
+	Refused []Refusal
+}
+
+// Empty reports whether no row changed.
+func (c *Changes) Empty() bool {
+	return c.Common.Empty() && len(c.Nodes) == 0 && len(c.Gone) == 0
+}
+
+// Commit brings all rows up to date with what was put and deleted since the last
+// one, and returns what changed.
+func (c *Compiler) Commit() Changes {
+	dirty, gone := c.commit()
+	out := Changes{Common: c.common.take(), Nodes: make(map[model.NodeName]snapshot.Delta), Gone: gone}
+	for _, n := range dirty {
+		if d := n.rows.take(); !d.Empty() && c.nodes[n.name] == n {
+			out.Nodes[n.name] = d
+		}
+	}
+	out.Refused = c.Refusals()
+	return out
+}
+
+// commit does the work. It returns the nodes that were looked at and those that
+// are gone.
+func (c *Compiler) commit() ([]*node, []model.NodeName) {
+	c.readPolicies()
+	c.settleKinds()
+	c.settleAreas()
+	for _, l := range c.changedLenses {
+		l.finish()
+	}
+	c.loadPolicies()
+	c.admitAll()
+	for {
+		for _, k := range c.dirtyKinds {
+			k.dirty = false
+			c.assign(k)
+		}
+		c.dirtyKinds = c.dirtyKinds[:0]
+		for _, r := range c.changedRulesets {
+			if r.stale && r.kinds > 0 {
+				c.focus(r)
+			}
+		}
+		if !c.refuseOne() {
+			break
+		}
+	}
+	c.distribute()
+	gone := c.writeNodes()
+	c.writeCommon()
+	c.collect()
+	dirty := c.dirtyNodes
+	c.dirtyNodes = nil
+	return dirty, gone
+}
+
+// settleKinds gives every endpoint its kind and moves it where it belongs.
+func (c *Compiler) settleKinds() {
+	changes := c.ids.Settle()
+	for _, k := range changes.Removed {
+		c.removeKind(k)
+	}
+	for _, k := range changes.Added {
+		c.addKind(k)
+	}
+	if len(changes.Added)+len(changes.Removed) > 0 {
+		c.unsettled = true
+	}
+	for _, x := range changes.Endpoints {
+		c.place(x)
+	}
+}
+
+// place moves one endpoint's addresses and its seat on a node.
+func (c *Compiler) place(x identity.Change) {
+	if old := x.Old; old != nil {
+		n := c.node(seat(old))
+		c.host(n, c.kinds[old.Kind], -1)
+		for _, a := range old.Addresses {
+			c.touchedAddrs[a] = struct{}{}
+			if x.New == nil || !slices.Contains(x.New.Addresses, a) {
+				c.addresses.remove(a, old.ID)
+			}
+		}
+		if old.UID != "" {
+			c.touchedLocals[localKey{n, old.UID}] = struct{}{}
+			n.locals.remove(old.UID, old.ID)
+		}
+		if n.self == old {
+			n.self, n.own = nil, nil
+			c.touchPeer(n, c.kinds[old.Kind])
+		}
+	}
+	if now := x.New; now != nil {
+		n := c.node(seat(now))
+		k := c.kinds[now.Kind]
+		c.host(n, k, +1)
+		for _, a := range now.Addresses {
+			c.touchedAddrs[a] = struct{}{}
+			c.addresses.add(a, now)
+		}
+		if now.UID != "" {
+			c.touchedLocals[localKey{n, now.UID}] = struct{}{}
+			n.locals.add(now.UID, now)
+		}
+		if now.ID.Kind == model.EndpointNode {
+			n.self, n.own = now, k
+			c.touchPeer(n, k)
+		}
+	}
+}
+
+// seat is the node that an endpoint is on.
+func seat(r *identity.Resolved) model.NodeName {
+	if r.ID.Kind == model.EndpointNode {
+		return model.NodeName(r.ID.Name)
+	}
+	return r.Node
+}
+
+// settleAreas finds the lenses and nodes that see other addresses in a group.
+func (c *Compiler) settleAreas() {
+	for g := range c.areas {
+		if g.ofAPI {
+			g.area = hosts(c.apiServer)
+		} else {
+			g.area = identity.Area{In: c.addressGroups[g.listed]}
+		}
+		g.lenses.each(func(l *lens) {
+			l.recut = true
+			c.changeLens(l)
+		})
+		g.nodes.each(func(n *node) {
+			n.recut = true
+			c.touchNode(n)
+		})
+		c.unsettled = true
+	}
+	clear(c.areas)
+}
+
+// distribute computes the cells that changed and brings nodes up to date.
+func (c *Compiler) distribute() {
+	for _, n := range c.dirtyNodes {
+		c.turn(n)
+	}
+	for _, l := range c.changedLenses {
+		l.rulesets.each(func(r *ruleset) { c.changeRuleset(r) })
+	}
+	for _, r := range c.changedRulesets {
+		if r.kinds == 0 {
+			continue
+		}
+		c.update(r)
+		r.nodes.each(func(n *node) {
+			c.touchNode(n)
+			n.patched = append(n.patched, r)
+		})
+	}
+	for i := 0; i < len(c.dirtyNodes); i++ {
+		n := c.dirtyNodes[i]
+		for _, r := range n.patched {
+			c.patch(n, r)
+		}
+		n.patched = nil
+		c.install(n)
+	}
+}
+
+// writeNodes writes the rows that depend on which groups a node tells apart. It
+// returns the nodes that are gone.
+func (c *Compiler) writeNodes() []model.NodeName {
+	for _, x := range c.renamed {
+		for _, n := range c.nodes {
+			if n.rules.has(x) {
+				c.touchNode(n)
+				n.rows.put(x.entry)
+			}
+		}
+	}
+	c.renamed = nil
+	for at := range c.touchedLocals {
+		c.writeLocal(at)
+	}
+	clear(c.touchedLocals)
+	var gone []model.NodeName
+	for _, n := range c.dirtyNodes {
+		for k := range n.peers {
+			c.writePeer(n, k)
+		}
+		n.peers = nil
+		if n.recut {
+			c.writeParts(n)
+		}
+		n.listed, n.weigh = false, false
+		if n.endpoints == 0 {
+			delete(c.nodes, n.name)
+			gone = append(gone, n.name)
+			continue
+		}
+		c.introduce(n)
+	}
+	slices.Sort(gone)
+	return gone
+}
+
+func (c *Compiler) writeLocal(at localKey) {
+	r := at.node.locals.owner[at.uid]
+	if r == nil {
+		at.node.rows.delete(snapshot.KeyOf(snapshot.LocalRow{UID: string(at.uid)}))
+		return
+	}
+	c.write(at.node, snapshot.LocalRow{
+		UID: string(r.UID), Kind: c.kinds[r.Kind].id, Namespace: r.ID.Namespace, Name: r.ID.Name,
+	})
+}
+
+func (c *Compiler) writeCommon() {
+	for a := range c.touchedAddrs {
+		r := c.addresses.owner[a]
+		if r == nil {
+			c.common.delete(snapshot.KeyOf(snapshot.AddressRow{Addr: a}))
+			continue
+		}
+		c.common.put(snapshot.Encode(snapshot.AddressRow{
+			Addr: a, Kind: c.kinds[r.Kind].id, Endpoint: uint8(r.ID.Kind),
+			UID: string(r.UID), Namespace: r.ID.Namespace, Name: r.ID.Name,
+		}))
+		c.stats.RowsWritten++
+	}
+	clear(c.touchedAddrs)
+}
+
+// collect forgets what nobody needs any more. What was idle for a moment and is
+// used again stays.
+func (c *Compiler) collect() {
+	for _, r := range c.changedRulesets {
+		r.settle()
+	}
+	for _, l := range c.changedLenses {
+		l.settle()
+	}
+	c.changedRulesets, c.changedLenses = nil, nil
+	for _, r := range c.idle.rulesets {
+		c.dropRuleset(r)
+	}
+	for _, p := range c.idle.programs {
+		if p.cells == 0 && c.programs[p.id] == p {
+			delete(c.programs, p.id)
+		}
+	}
+	for _, l := range c.idle.lenses {
+		c.dropLens(l)
+	}
+	for _, g := range c.idle.groups {
+		c.dropGroup(g)
+	}
+	for _, s := range c.idle.selectors {
+		c.dropSelector(s)
+	}
+	for _, k := range c.idle.kinds {
+		delete(c.kinds, k)
+	}
+	c.idle = idle{}
+	c.unsettled = false
+}
+
+func (c *Compiler) dropRuleset(r *ruleset) {
+	if r.kinds > 0 || c.rulesets[r.key] != r {
+		return
+	}
+	delete(c.rulesets, r.key)
+	for _, p := range r.policies {
+		p.rulesets.add(r, -1)
+	}
+	for i := range r.cells.items {
+		c.releaseProgram(r.cells.items[i].val)
+	}
+	if r.lens != nil {
+		c.blur(r)
+	}
+}
+
+func (c *Compiler) dropLens(l *lens) {
+	if l.rulesets.len() > 0 || c.lenses[l.key] != l {
+		return
+	}
+	delete(c.lenses, l.key)
+	for _, g := range l.groups {
+		g.lenses.add(l, -1)
+	}
+	for _, n := range l.names {
+		n.lenses.add(l, -1)
+		c.dropPortName(n)
+	}
+}

@@ -1,0 +1,225 @@
+package compile
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"palisade.dev/palisade/policy/identity"
+	"palisade.dev/palisade/policy/index"
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
+)
+
+// Order says how new a policy is: among policies that contend for space, the one
+// with the greatest order loses.
+type Order int64
+
+// Options bound what is compiled.
+type Options struct {
+	CellsPerRuleset int // 0: DefaultCellsPerRuleset
+	CellsPerNode    int // 0: DefaultCellsPerNode
+}
+
+// The bounds where Options does not say otherwise.
+const (
+	DefaultCellsPerRuleset = 1 << 16
+	DefaultCellsPerNode    = 1 << 20
+)
+
+// Compiler keeps every node's rows up to date. It is not safe for concurrent use.
+type Compiler struct {
+	options Options
+
+	// What exists.
+	ids           *identity.Table
+	policies      map[model.PolicyRef]*policy
+	addressGroups map[string][]netip.Prefix
+	apiServer     []netip.Addr
+
+	// What follows from it.
+	index       index.Index[*kind, *selector]
+	selectors   map[string]*selector
+	kinds       map[*identity.Kind]*kind
+	world       *kind
+	groups      map[string]*group // by content
+	entities    [4]*group         // by model.Entity; those that kinds decide
+	listed      map[string]*group // by name of the address group
+	apiGroup    *group
+	portNames   map[string]*portName
+	lenses      map[string]*lens
+	rulesets    map[string]*ruleset
+	programs    map[snapshot.ProgramID]*program
+	nodes       map[model.NodeName]*node
+	common      table
+	addresses   claims[netip.Addr]
+	refused     map[*policy]struct{}
+	defaultRule *ruleInfo
+
+	// Since the last commit.
+	pending         map[model.PolicyRef]pendingPolicy
+	reading         map[model.PolicyRef]*identity.Needs
+	areas           map[*group]struct{} // whose addresses changed
+	unsettled       bool                // what refusals depend on changed
+	dirtyKinds      []*kind
+	dirtyNodes      []*node
+	changedLenses   []*lens
+	changedRulesets []*ruleset
+	renamed         []*ruleInfo
+	touchedAddrs    map[netip.Addr]struct{}
+	touchedLocals   map[localKey]struct{}
+	idle            idle
+
+	seq     uint32
+	scratch []byte
+	stats   Stats
+}
+
+// idle lists what nobody may need any more once the commit is over.
+type idle struct {
+	groups    []*group
+	selectors []*selector
+	lenses    []*lens
+	rulesets  []*ruleset
+	programs  []*program
+	kinds     []*identity.Kind
+}
+
+type localKey struct {
+	node *node
+	uid  model.UID
+}
+
+// New returns a compiler of an empty cluster.
+func New(options Options) *Compiler {
+	if options.CellsPerRuleset == 0 {
+		options.CellsPerRuleset = DefaultCellsPerRuleset
+	}
+	if options.CellsPerNode == 0 {
+		options.CellsPerNode = DefaultCellsPerNode
+	}
+	return &Compiler{
+		options:       options,
+		ids:           identity.NewTable(),
+		policies:      make(map[model.PolicyRef]*policy),
+		addressGroups: make(map[string][]netip.Prefix),
+		selectors:     make(map[string]*selector),
+		kinds:         make(map[*identity.Kind]*kind),
+		world:         &kind{id: snapshot.WorldKind},
+		groups:        make(map[string]*group),
+		listed:        make(map[string]*group),
+		portNames:     make(map[string]*portName),
+		lenses:        make(map[string]*lens),
+		rulesets:      make(map[string]*ruleset),
+		programs:      make(map[snapshot.ProgramID]*program),
+		nodes:         make(map[model.NodeName]*node),
+		common:        newTable(),
+		addresses:     newClaims[netip.Addr](),
+		refused:       make(map[*policy]struct{}),
+		defaultRule:   newRuleInfo(model.Builtin(model.RuleDefault), "", "", nil),
+		pending:       make(map[model.PolicyRef]pendingPolicy),
+		reading:       make(map[model.PolicyRef]*identity.Needs),
+		areas:         make(map[*group]struct{}),
+		touchedAddrs:  make(map[netip.Addr]struct{}),
+		touchedLocals: make(map[localKey]struct{}),
+	}
+}
+
+// Full compiles a whole cluster at once. All policies are of one order.
+func Full(cluster model.Cluster, options Options) *Compiler {
+	c := New(options)
+	for i := range cluster.Namespaces {
+		c.PutNamespace(cluster.Namespaces[i])
+	}
+	for i := range cluster.Endpoints {
+		c.PutEndpoint(cluster.Endpoints[i])
+	}
+	for i := range cluster.AddressGroups {
+		c.PutAddressGroup(cluster.AddressGroups[i])
+	}
+	c.SetAPIServer(cluster.APIServer)
+	for i := range cluster.Policies {
+		c.PutPolicy(cluster.Policies[i], 0)
+	}
+	c.commit()
+	return c
+}
+
+// PutNamespace adds or changes a namespace.
+func (c *Compiler) PutNamespace(ns model.Namespace) { c.ids.PutNamespace(ns) }
+
+// DeleteNamespace removes a namespace; what is still in it sees one without
+// labels.
+func (c *Compiler) DeleteNamespace(name string) { c.ids.DeleteNamespace(name) }
+
+// PutEndpoint adds or changes an endpoint. Its maps and slices are kept and must
+// not change afterwards.
+func (c *Compiler) PutEndpoint(e model.Endpoint) { c.ids.PutEndpoint(e) }
+
+// DeleteEndpoint removes an endpoint.
+func (c *Compiler) DeleteEndpoint(id model.EndpointID) { c.ids.DeleteEndpoint(id) }
+
+// PutPolicy adds or changes a policy. Its slices are kept and must not change
+// afterwards.
+func (c *Compiler) PutPolicy(p model.Policy, order Order) {
+	c.pending[p.Ref] = pendingPolicy{spec: &p, order: order}
+}
+
+// DeletePolicy removes a policy.
+func (c *Compiler) DeletePolicy(ref model.PolicyRef) {
+	c.pending[ref] = pendingPolicy{}
+}
+
+// PutAddressGroup adds or changes an address group.
+func (c *Compiler) PutAddressGroup(g model.AddressGroup) {
+	c.addressGroups[g.Name] = slices.Clone(g.CIDRs)
+	c.touchListed(g.Name)
+}
+
+// DeleteAddressGroup removes an address group: nobody is in it any more.
+func (c *Compiler) DeleteAddressGroup(name string) {
+	delete(c.addressGroups, name)
+	c.touchListed(name)
+}
+
+func (c *Compiler) touchListed(name string) {
+	if g := c.listed[name]; g != nil {
+		c.areas[g] = struct{}{}
+	}
+}
+
+// SetAPIServer says which addresses the API server has.
+func (c *Compiler) SetAPIServer(addrs []netip.Addr) {
+	c.apiServer = slices.Clone(addrs)
+	if c.apiGroup != nil {
+		c.areas[c.apiGroup] = struct{}{}
+	}
+}
+
+// Common returns the rows that all nodes share, as of the last commit: who has
+// which address. They must not be changed.
+func (c *Compiler) Common() *snapshot.Set { return c.common.set }
+
+// Node returns the rows that are a node's own, as of the last commit, or nil if
+// there is no such node. They must not be changed.
+func (c *Compiler) Node(name model.NodeName) *snapshot.Set {
+	if n := c.nodes[name]; n != nil {
+		return n.rows.set
+	}
+	return nil
+}
+
+// NodeNames lists the nodes that have rows, sorted: every node that exists or
+// that hosts an endpoint, and the empty name if something is hosted by no node.
+func (c *Compiler) NodeNames() []model.NodeName {
+	return slices.Sorted(maps.Keys(c.nodes))
+}
+
+// Digest identifies what a node has in all: the common rows and its own.
+func (c *Compiler) Digest(name model.NodeName) snapshot.Digest {
+	sum := c.common.set.Sum()
+	if n := c.nodes[name]; n != nil {
+		sum = sum.Combine(n.rows.set.Sum())
+	}
+	return sum.Digest()
+}

@@ -1,0 +1,38 @@
+// Package compile turns a cluster's policies and endpoints into what every node
+// enforces: sets of snapshot rows.
+//
+// A Compiler is fed with what exists (PutNamespace, PutEndpoint, PutPolicy,
+// PutAddressGroup, SetAPIServer, and their Delete counterparts) and brought up
+// to date by Commit, which returns what changed. The rows are a pure function of
+// what was fed last, whatever the order in which it came and however it was cut
+// into commits: Full, a compiler of one commit, ends with the same bytes.
+//
+// # What is computed
+//
+// Endpoints that policies cannot tell apart share a kind (package identity). A
+// peer that a rule names is a group: decided by the kind (a selector, Cluster,
+// World, Host, a named port as resolved) or by the address (a block, an address
+// group, APIServer), never by both. A ruleset is what is judged for one kind in
+// one direction: the policies that select it. Its cells say, for every set of
+// its groups that a peer can be in, which program answers; a program holds the
+// whole order of judgement for that set, with ports left as the only question,
+// in the enforced and in the staged world.
+//
+//   - groups: group.go; which sets a peer can be in: lens.go
+//   - rulesets and cells: ruleset.go; programs: judge.go, paint.go
+//   - what a node gets of all that: node.go
+//   - what happens if it does not fit: capacity.go
+//
+// # What a commit costs
+//
+// What changed. An endpoint of a known kind costs its address rows and one local
+// row. A new kind touches the groups that hold it, the rulesets that tell those
+// apart and the nodes that have them. An edited policy computes the programs of
+// its rulesets again and writes the cells that differ. Stats counts the work.
+//
+// # Endpoints without a node
+//
+// External workloads and pods that are not scheduled yet are hosted by the node
+// with the empty name: Node("") holds the rows that judge them, so that analysis
+// can explain them. No agent has that name and nobody publishes it.
+package compile
