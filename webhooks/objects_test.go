@@ -39,7 +39,7 @@ func labelled(key, value string) v1alpha1.LabelSelector {
 	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}
 }
 
-func raw(t *testing.T, object any) []byte {
+func raw(t testing.TB, object any) []byte {
 	t.Helper()
 	data, err := json.Marshal(object)
 	if err != nil {
@@ -48,7 +48,7 @@ func raw(t *testing.T, object any) []byte {
 	return data
 }
 
-func policyRequest(t *testing.T, object any) Request {
+func policyRequest(t testing.TB, object any) Request {
 	t.Helper()
 	out := Request{Kind: v1alpha1.KindNetworkPolicy}
 	if _, ok := object.(*v1alpha1.ClusterwidePolicy); ok {
