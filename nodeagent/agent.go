@@ -71,6 +71,7 @@ func (a *Agent) Recover(ctx context.Context) (bool, error) {
 	for _, f := range files {
 		err := a.recover(ctx, f, inForce)
 		if err == nil {
+			a.status.recovered()
 			return true, problem
 		}
 		problem = errors.Join(problem, fmt.Errorf("snapshot %s on disk: %w", f.Commit.Generation, err))
@@ -177,7 +178,12 @@ func (a *Agent) realise(ctx context.Context, s step, c snapshot.Commit, full boo
 	bindings, rev := a.o.Facts.Bindings()
 	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Full: full, Delta: d, Facts: toLayout(s.set, bindings)}
 	if err := a.o.Kernel.Apply(ctx, u); err != nil {
-		return refusalOf(err)
+		if g, d := a.o.Kernel.Generation(); g != c.Generation || d != c.Digest {
+			return refusalOf(err)
+		}
+		// It failed behind the flip: the new generation judges, and the side that
+		// is not in use is mended by the next update. To refuse would be untrue.
+		a.o.Log.Error(err, "the idle side of the kernel's tables is behind", "generation", c.Generation.String())
 	}
 	a.o.Facts.Realised(rev, nil)
 	return nil
@@ -195,15 +201,16 @@ func refusalOf(err error) error {
 	return &stream.Refusal{Reason: reason, Err: err}
 }
 
-// applyFacts brings the facts into force as they are now.
-func (a *Agent) applyFacts(ctx context.Context) {
+// applyFacts brings the facts into force as they are now. Without a snapshot
+// there is nothing to do: the first one takes the facts along.
+func (a *Agent) applyFacts(ctx context.Context) error {
 	a.applying.Lock()
 	defer a.applying.Unlock()
 	bindings, rev := a.o.Facts.Bindings()
 	c, ok := a.holding.current()
 	if !ok {
 		a.o.Facts.Realised(rev, errNoSnapshot)
-		return
+		return nil
 	}
 	err := a.o.Kernel.Apply(ctx, layout.Update{Generation: c.Generation, Digest: c.Digest, Facts: toLayout(a.holding.set, bindings)})
 	if err != nil {
@@ -211,6 +218,7 @@ func (a *Agent) applyFacts(ctx context.Context) {
 	}
 	a.o.Facts.Realised(rev, err)
 	a.status.factsApplied(err)
+	return err
 }
 
 // toLayout is never nil: nil would leave the facts as they were.
@@ -256,14 +264,22 @@ func static(uid string) bool {
 	return true
 }
 
+// factsRetry is the pause before facts that were not taken are tried again.
+const factsRetry = time.Second
+
 // FollowFacts applies facts as they change, until ctx ends.
 func (a *Agent) FollowFacts(ctx context.Context) {
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-a.o.Facts.Changed():
-			a.applyFacts(ctx)
+		case <-again:
+		}
+		again = nil
+		if err := a.applyFacts(ctx); err != nil {
+			again = time.After(factsRetry)
 		}
 	}
 }

@@ -223,6 +223,18 @@ func TestCrashAfterFlip(t *testing.T) {
 	}
 }
 
+// A failure behind the flip is no refusal: the new generation judges.
+func TestFailureBehindTheFlip(t *testing.T) {
+	b := newBench(t)
+	b.mustApply(t, full(1, set(node, "a")))
+	two := full(2, set(node, "b"))
+	b.kernel.gen, b.kernel.digest, b.kernel.refuse = two.Commit.Generation, two.Commit.Digest, errors.New("drain: EINTR")
+	b.mustApply(t, two)
+	if h, _ := b.Held(); h.Digest != two.Commit.Digest {
+		t.Errorf("held %v", h)
+	}
+}
+
 func TestDamagedDisk(t *testing.T) {
 	b := newBench(t)
 	one, two := set(node, "a"), set(node, "a", "b")

@@ -50,7 +50,9 @@ func TestEnforcing(t *testing.T) {
 		"facts not applied": {func(t *testing.T, b *bench) {
 			b.mustApply(t, full(1, set(node, "a")))
 			b.kernel.refuse = errors.New("no room for addresses")
-			b.applyFacts(t.Context())
+			if err := b.applyFacts(t.Context()); err == nil {
+				t.Fatal("taken")
+			}
 		}, "FactsNotApplied", "no room for addresses"},
 		"a refused generation leaves the old one": {func(t *testing.T, b *bench) {
 			b.mustApply(t, full(1, set(node, "a")))

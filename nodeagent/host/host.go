@@ -20,8 +20,6 @@ type Host struct {
 	Proc   string // a writable /proc of the host; containers see their own read-only
 	Sys    string // /sys
 	PinDir string // where programs and maps are pinned: in a bpffs
-	// ConfDir is where the CNI configuration is, empty where there is none.
-	ConfDir string
 	// ReadOnly only looks and sets nothing.
 	ReadOnly bool
 }

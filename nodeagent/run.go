@@ -1,0 +1,268 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"palisade.dev/palisade/nodeagent/cni"
+	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/flows"
+	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/nodeagent/store"
+	"palisade.dev/palisade/nodeagent/stream"
+)
+
+// Datapath is the kernel as a running agent needs it.
+type Datapath interface {
+	Kernel
+	// Flows hands on what the kernel reports, until ctx ends.
+	Flows(ctx context.Context, a *Agent, hub *flows.Hub) error
+	// Audit compares the kernel's tables with what they should be, repairs them,
+	// and describes what it found; empty if nothing.
+	Audit(context.Context) (string, error)
+	// Close lets go of the kernel, which goes on enforcing.
+	Close() error
+}
+
+// Config is what Run needs to know.
+type Config struct {
+	Node    string
+	Version string
+	Log     logr.Logger
+	// StateDir outlives a reboot: snapshots, facts, keys. RunDir does not: sockets.
+	StateDir, RunDir string
+	Host             host.Host
+	// Open makes the datapath; it is called when the host is ready for it.
+	Open func() (Datapath, error)
+	// Controller connects; nil for an agent that is fed otherwise.
+	Controller *stream.Enroller
+	KeysFile   string
+	// Guard keeps pods from starting before this agent enforces, and says whether
+	// it does. It is called now and then: others rewrite network configurations.
+	Guard func() (bool, error)
+	// Exempt is the namespace whose pods start even without a snapshot.
+	Exempt string
+	// HTTP is where metrics and health are served, FlowLog gets flow records.
+	HTTP    string
+	FlowLog io.Writer
+	// Looker finds the interfaces of pods that nobody reported.
+	Looker Looker
+}
+
+// How often the agent looks after itself.
+const (
+	hostEvery  = 10 * time.Second
+	guardEvery = 30 * time.Second
+	auditEvery = 5 * time.Minute
+)
+
+// ErrHost says that the node lacks what enforcement cannot do without.
+var ErrHost = errors.New("this node cannot enforce policies")
+
+// Run is the agent's life. What was enforced before is in force again before
+// anything else is done, and stays when Run returns.
+func Run(ctx context.Context, c Config) (err error) {
+	findings := c.Host.Prepare()
+	logFindings(c.Log, findings)
+	if fatal := host.Only(findings, host.Fatal); len(fatal) > 0 {
+		return fmt.Errorf("%w: %s", ErrHost, host.Join(fatal))
+	}
+	unlock, err := LockState(c.StateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	facts, err := openFacts(c.StateDir, c.Log)
+	if err != nil {
+		return err
+	}
+	defer facts.Close()
+	dp, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dp.Close()) }()
+	a := New(Options{
+		Node: c.Node, Log: c.Log, Kernel: dp, Facts: facts, Disk: store.Snapshots{Dir: c.StateDir}, Now: time.Now,
+		Keys: Keys{File: c.KeysFile, Copy: filepath.Join(c.StateDir, "signing-keys")}.Load,
+	})
+	a.SetFindings(findings)
+	if inForce, _ := dp.Generation(); inForce != zeroGeneration {
+		c.Log.Info("the kernel enforces already", "generation", inForce.String())
+	}
+	if _, err := a.Recover(ctx); err != nil {
+		c.Log.Error(err, "what is on disk was not taken; the node keeps what its kernel has")
+	}
+	return c.serve(ctx, a, dp)
+}
+
+func logFindings(log logr.Logger, fs []host.Finding) {
+	for _, f := range fs {
+		log.Info("this node lacks something", "severity", f.Severity.String(), "reason", f.Reason, "what", f.What, "where", f.Where, "mend", f.Mend)
+	}
+}
+
+// LockState keeps two agents, or an agent and palisade apply, from working on one
+// node at once. The lock goes with the process.
+func LockState(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	return lockFile(filepath.Join(dir, "lock"))
+}
+
+func openFacts(dir string, log logr.Logger) (*facts.Store, error) {
+	epoch, err := facts.CurrentEpoch()
+	if err != nil {
+		return nil, err
+	}
+	f, err := facts.Open(filepath.Join(dir, "facts.json"), epoch)
+	if err != nil {
+		log.Error(err, "pods will be looked for") // f is empty and works
+	}
+	return f, nil
+}
+
+// serve runs the agent's parts until ctx ends or one of them cannot go on.
+func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	hub := flows.NewHub(time.Now)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	// The order of defers matters: first everybody is told to stop, then waited for.
+	defer cancel(nil)
+	part := func(f func() error) {
+		parts.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
+	loop := func(f func(context.Context)) { part(func() error { f(ctx); return nil }) }
+
+	loop(a.FollowFacts)
+	loop(func(ctx context.Context) {
+		c.Host.Watch(ctx, hostEvery, func(fs []host.Finding) { a.foundHost(fs) })
+	})
+	loop(func(ctx context.Context) { a.Discover(ctx, c.Looker) })
+	loop(func(ctx context.Context) { c.guard(ctx, a) })
+	loop(func(ctx context.Context) { a.audit(ctx, dp) })
+	part(func() error { return dp.Flows(ctx, a, hub) })
+	part(func() error { return c.serveCNI(ctx, a) })
+	part(func() error { return c.serveFlows(ctx, hub) })
+	part(func() error { return c.writeFlows(ctx, hub) })
+	if c.HTTP != "" {
+		reg := prometheus.NewRegistry()
+		reg.MustRegister(a.Collector(hub), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		part(func() error { return Serve(ctx, c.HTTP, a.Handler(reg)) })
+	}
+	if c.Controller != nil {
+		client := &stream.Client{Node: c.Node, Version: c.Version, Handler: a, Log: c.Log.WithName("stream"), Dial: c.Controller.Dial, Connected: a.SetConnected}
+		loop(client.Run)
+	}
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// foundHost records findings and tells of those that are new.
+func (a *Agent) foundHost(fs []host.Finding) {
+	_, was := a.lacks()
+	known := map[host.Finding]bool{}
+	for _, f := range was {
+		known[f] = true
+	}
+	var news []host.Finding
+	for _, f := range fs {
+		if !known[f] {
+			news = append(news, f)
+		}
+	}
+	logFindings(a.o.Log, news)
+	if len(was) > 0 && len(fs) == 0 {
+		a.o.Log.Info("this node lacks nothing any more")
+	}
+	a.SetFindings(fs)
+}
+
+func (c Config) guard(ctx context.Context, a *Agent) {
+	if c.Guard == nil {
+		return
+	}
+	every(ctx, guardEvery, func() {
+		ok, err := c.Guard()
+		if err != nil {
+			c.Log.Error(err, "pods may start before this agent enforces")
+		}
+		a.SetGuarded(ok && err == nil)
+	})
+}
+
+func (a *Agent) audit(ctx context.Context, dp Datapath) {
+	every(ctx, auditEvery, func() {
+		drift, err := dp.Audit(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			a.o.Log.Error(err, "the kernel's tables could not be compared with the snapshot")
+		case drift != "":
+			a.o.Log.Info("somebody changed the kernel's tables; they are as they should be again", "drift", drift)
+		}
+	})
+}
+
+// every calls f at once and then at intervals until ctx ends.
+func every(ctx context.Context, d time.Duration, f func()) {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		f()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (c Config) serveCNI(ctx context.Context, a *Agent) error {
+	l, err := cni.Listen(filepath.Join(c.RunDir, "cni.sock"))
+	if err != nil {
+		return err
+	}
+	s := &cni.Server{Facts: a.o.Facts, Log: c.Log.WithName("cni"), Ready: a.Ready, Known: a.Known, Exempt: c.Exempt}
+	return s.Serve(ctx, l)
+}
+
+func (c Config) serveFlows(ctx context.Context, hub *flows.Hub) error {
+	l, err := cni.Listen(filepath.Join(c.RunDir, "flows.sock"))
+	if err != nil {
+		return err
+	}
+	return hub.Serve(ctx, l)
+}
+
+func (c Config) writeFlows(ctx context.Context, hub *flows.Hub) error {
+	if c.FlowLog == nil {
+		return nil
+	}
+	r := hub.Subscribe(0)
+	stop := context.AfterFunc(ctx, r.Close)
+	defer stop()
+	if err := r.Copy(c.FlowLog); err != nil {
+		return fmt.Errorf("flow log: %w", err)
+	}
+	return nil
+}
