@@ -54,7 +54,7 @@ func Cluster(t *rapid.T) model.Cluster {
 	}
 	slices.SortFunc(c.APIServer, netip.Addr.Compare)
 	c.APIServer = slices.Compact(c.APIServer)
-	for i := range rapid.IntRange(0, 7).Draw(t, "policies") {
+	for i := range rapid.IntRange(0, 12).Draw(t, "policies") {
 		c.Policies = append(c.Policies, policy(t, i))
 	}
 	return c

@@ -23,7 +23,7 @@ func Connections(t *rapid.T, c model.Cluster, n int) []model.Connection {
 	}
 	out := make([]model.Connection, 0, n)
 	for range n {
-		six := rapid.IntRange(0, 2).Draw(t, "family") == 0
+		six := len(owned[1]) > 1 && rapid.IntRange(0, 3).Draw(t, "family") == 3
 		from, to := end(t, owned, six), end(t, owned, six)
 		conn := model.Connection{From: from, To: to}
 		conn.Proto, conn.Port = port(t, six)
@@ -37,10 +37,10 @@ func end(t *rapid.T, owned [2][]netip.Addr, six bool) netip.Addr {
 	if six {
 		list, any4 = owned[1], address6
 	}
-	switch what := rapid.IntRange(0, 9).Draw(t, "end"); {
-	case what == 0 && !six:
+	switch what := rapid.IntRange(0, 31).Draw(t, "end"); {
+	case what == 31 && !six:
 		return netip.AddrFrom4([4]byte{203, 0, 113, 9})
-	case what < 3 || len(list) == 0:
+	case what > 28 || len(list) == 0:
 		return any4(t)
 	default:
 		return one(t, "endpoint", list)

@@ -17,13 +17,17 @@ func policy(t *rapid.T, i int) model.Policy {
 		Expired: rapid.IntRange(0, 9).Draw(t, "expired") == 0,
 	}
 	// Names run against the order of creation, so that neither passes for the other.
-	name := fmt.Sprintf("q%d", 9-i)
+	name := fmt.Sprintf("q%02d", 20-i)
 	switch rapid.IntRange(0, 4).Draw(t, "kind") {
 	case 0, 1:
 		p.Ref = model.PolicyRef{Kind: model.KindClusterwide, Name: name}
 		p.Tier = one(t, "tier", []model.Tier{model.TierAdmin, model.TierAdmin, model.TierBaseline})
 		p.Priority = int32(rapid.IntRange(0, 2).Draw(t, "priority"))
-		p.Subject = subject(t, model.NamespaceMatch{Labels: selector(t)})
+		var in model.NamespaceMatch
+		if rapid.Bool().Draw(t, "subject by namespace") {
+			in.Labels = selector(t)
+		}
+		p.Subject = subject(t, in)
 		p.Ingress = rules(t, "in", true)
 		p.Egress = rules(t, "out", true)
 		return p
@@ -44,7 +48,11 @@ func policy(t *rapid.T, i int) model.Policy {
 
 func subject(t *rapid.T, in model.NamespaceMatch) model.Subject {
 	kind := one(t, "subject", []model.EndpointKind{model.EndpointPod, model.EndpointPod, model.EndpointPod, model.EndpointExternal})
-	return model.Subject{Kind: kind, Namespaces: in, Labels: selector(t)}
+	s := model.Subject{Kind: kind, Namespaces: in}
+	if rapid.Bool().Draw(t, "subject by labels") {
+		s.Labels = selector(t)
+	}
+	return s
 }
 
 // selector draws a selector; half of them select everything.
