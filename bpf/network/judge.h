@@ -19,12 +19,12 @@ static __always_inline __u32 active_side(void)
 /* The rules of the end that is no local endpoint: unbound and group addresses. */
 static __always_inline struct answer unprotected(const struct header *h, __u32 value, int own, int own_peer, __u32 deny_unbound, __u32 deny_group)
 {
-	if (own || own_peer)
-		return certain(RULE_NOBODY);
-	if (value & PEER_UNBOUND)
-		return certain(RULE_UNBOUND | (h->flags & deny_unbound ? WORD_DENY : 0));
-	if (value & PEER_GROUP & deny_group)
-		return certain(RULE_GROUP | (h->flags & SIDE_DENY_GROUPS ? WORD_DENY : 0));
+	if (!own && !own_peer) {
+		if (value & PEER_UNBOUND && h->flags & deny_unbound)
+			return certain(RULE_UNBOUND | WORD_DENY);
+		if (value & PEER_GROUP && h->flags & deny_group)
+			return certain(RULE_GROUP | WORD_DENY);
+	}
 	return certain(RULE_NOBODY);
 }
 
@@ -68,7 +68,7 @@ static __always_inline void judge_on(__u32 number, void *side, const struct head
 		o->egress = unprotected(h, client, q->own & OWN_CLIENT, q->own & OWN_SERVER, SIDE_DENY_UNBOUND_EGRESS, 0);
 
 	if (!s)
-		o->ingress = unprotected(h, server, q->own & OWN_SERVER, q->own & OWN_CLIENT, SIDE_DENY_UNBOUND_INGRESS, PEER_GROUP);
+		o->ingress = unprotected(h, server, q->own & OWN_SERVER, q->own & OWN_CLIENT, SIDE_DENY_UNBOUND_INGRESS, SIDE_DENY_GROUPS);
 	else if (q->own & OWN_CLIENT)
 		o->ingress = certain(RULE_OWN_NODE);
 	else

@@ -35,9 +35,20 @@ struct {
 	__type(value, __u64);
 } baseline SEC(".maps");
 
-/* No program reads these; this puts their types into BTF for the comparison with Go. */
-struct seal seal_in_btf;
-struct rules rules_in_btf;
+/* Puts every type of a line into BTF, for the comparison with Go's. */
+struct {
+	struct header header;
+	struct edges edges;
+	struct seal seal;
+	struct rules rules;
+	struct bucket4 bucket4;
+	struct bucket6 bucket6;
+	struct slots slots;
+	struct cells cells;
+	struct record record;
+	struct segments segments;
+	struct event event;
+} mirror;
 
 __u64 random_state = 88172645463325252ULL;
 __u64 sink;

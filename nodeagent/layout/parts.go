@@ -113,7 +113,7 @@ func intervals(v6 bool, c *cut, pods []netip.Prefix, class func(partOf) uint32) 
 		if n := len(out); n > 0 && out[n-1].value == value {
 			continue
 		}
-		out = append(out, interval{keyOf(a), value})
+		out = append(out, interval{KeyOf(a), value})
 	}
 	return out
 }
@@ -144,8 +144,8 @@ func last(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// keyOf is an address as the kernel's tables have it.
-func keyOf(a netip.Addr) bpf.Key6 {
+// KeyOf is an address as the kernel's tables have it.
+func KeyOf(a netip.Addr) bpf.Key6 {
 	if a.Is4() {
 		b := a.As4()
 		return bpf.Key6{Low: uint64(binary.BigEndian.Uint32(b[:]))}

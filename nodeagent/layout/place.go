@@ -58,9 +58,9 @@ func (l *Layout) displace(a netip.Addr) {
 	}
 	delete(l.held, a)
 	if a.Is4() {
-		l.table4().remove(uint32(keyOf(a).Low))
+		l.table4().remove(uint32(KeyOf(a).Low))
 	} else {
-		l.table6().remove(keyOf(a))
+		l.table6().remove(KeyOf(a))
 	}
 	if p.slot >= 0 {
 		l.setSlot(p.slot, bpf.Slot{})
@@ -104,9 +104,9 @@ func (l *Layout) place(a netip.Addr, h holder) error {
 		return nil
 	}
 	if a.Is4() {
-		return l.table4().put(uint32(keyOf(a).Low), value)
+		return l.table4().put(uint32(KeyOf(a).Low), value)
 	}
-	return l.table6().put(keyOf(a), value)
+	return l.table6().put(KeyOf(a), value)
 }
 
 func (l *Layout) takeSlot(a netip.Addr) int32 {
