@@ -12,6 +12,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"palisade.dev/palisade/api/v1alpha1"
@@ -203,6 +204,42 @@ func TestNewObjectsWait(t *testing.T) {
 			checkUnknown(t, object, want)
 		})
 	}
+}
+
+// TestTypedObjectsWait does the same with the Go type, which cannot leave its
+// status out: the empty one that it sends must not stand in the default's way.
+func TestTypedObjectsWait(t *testing.T) {
+	s := startServer(t)
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	typed, err := client.New(s.config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := &v1alpha1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "typed", Namespace: "default"},
+		Spec: v1alpha1.NetworkPolicySpec{
+			Subject: v1alpha1.NetworkPolicySubject{Pods: &v1alpha1.LabelSelector{}},
+			Isolate: v1alpha1.IsolateIngress,
+		},
+	}
+	if err := typed.Create(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	if err := typed.Get(t.Context(), client.ObjectKeyFromObject(policy), policy); err != nil {
+		t.Fatal(err)
+	}
+	if policy.Status.ObservedGeneration != -1 || len(policy.Status.Conditions) != 3 {
+		t.Errorf("status %+v, want observedGeneration -1 and three conditions", policy.Status)
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkUnknown(t, &unstructured.Unstructured{Object: content},
+		[]string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady})
 }
 
 // checkUnknown wants exactly these conditions, each Unknown and Pending.
