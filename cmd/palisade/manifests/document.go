@@ -91,7 +91,7 @@ func readFile(file string, data []byte) ([]document, Problems) {
 	for _, b := range bounds {
 		chunk := data[start:b[0]]
 		line := 1 + bytes.Count(data[:start], []byte("\n")) + leadingLines(chunk)
-		found, err := parse(chunk)
+		found, err := parse(padded(chunk, data[:start]))
 		if err != nil {
 			problems = append(problems, Problem{File: file, Line: line, Reason: err.Error()})
 		}
@@ -101,6 +101,12 @@ func readFile(file string, data []byte) ([]document, Problems) {
 		start = b[1]
 	}
 	return docs, problems
+}
+
+// padded puts a chunk behind as many lines as stand before it in its file, so
+// that the parser's messages count the lines of the file.
+func padded(chunk, before []byte) []byte {
+	return append(bytes.Repeat([]byte("\n"), bytes.Count(before, []byte("\n"))), chunk...)
 }
 
 // leadingLines counts the blank lines and comments before the first content.
@@ -120,7 +126,8 @@ func leadingLines(chunk []byte) int {
 func parse(chunk []byte) ([]*unstructured.Unstructured, error) {
 	data, err := yaml.YAMLToJSONStrict(chunk)
 	if err != nil {
-		return nil, fmt.Errorf("no YAML or JSON: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		reason := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "unmarshal errors:", ""), "yaml: ")
+		return nil, fmt.Errorf("no YAML or JSON: %s", strings.TrimSpace(reason))
 	}
 	if bytes.Equal(data, []byte("null")) {
 		return nil, nil

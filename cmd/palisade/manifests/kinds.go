@@ -74,5 +74,15 @@ func unknownKind(gvk schema.GroupVersionKind) string {
 		slices.Sort(versions)
 		return fmt.Sprintf("unknown apiVersion %q for kind %s: write %s", gvk.GroupVersion(), gvk.Kind, strings.Join(versions, " or "))
 	}
+	if gvk.Group == v1alpha1.GroupName {
+		var kinds []string
+		for known := range readers {
+			if known.Group == gvk.Group {
+				kinds = append(kinds, known.Kind)
+			}
+		}
+		slices.Sort(kinds)
+		return fmt.Sprintf("unknown kind %s of %s: this version knows %s", gvk.Kind, gvk.GroupVersion(), strings.Join(kinds, ", "))
+	}
 	return fmt.Sprintf("unknown kind %s of %q: move the file elsewhere, or give --ignore-unknown-kinds to leave such objects out", gvk.Kind, gvk.GroupVersion())
 }

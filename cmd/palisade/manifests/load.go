@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -10,55 +11,70 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/cmd/palisade/manifests/schema"
 )
 
 // Options change how manifests are read.
 type Options struct {
 	// IgnoreUnknownKinds leaves objects of unknown kinds out. Without it each is
-	// a problem: a policy whose kind is misspelt must not vanish.
+	// a problem: a policy whose kind is misspelt must not vanish. Kinds of our own
+	// group are never left out.
 	IgnoreUnknownKinds bool
 }
 
-// Dir reads the manifests in a directory and those below it, or one file.
-func Dir(ctx context.Context, path string, opts Options) (*Objects, error) {
+// Read reads the manifests of directories, those below them included, and of
+// single files.
+func Read(ctx context.Context, paths []string, opts Options) (*Objects, error) {
+	var docs []document
+	var problems Problems
+	for _, path := range paths {
+		found, bad, err := readPath(path)
+		if err != nil {
+			return nil, err
+		}
+		docs, problems = append(docs, found...), append(problems, bad...)
+	}
+	return load(ctx, docs, problems, opts)
+}
+
+// readPath reads one directory or file. Files go by the paths that the caller
+// knows them by.
+func readPath(path string) ([]document, Problems, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("-f %s: %w", path, cause(err))
 	}
-	if info.IsDir() {
-		return relocate(FS(ctx, os.DirFS(path), opts))(path)
+	if !info.IsDir() {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, nil, fmt.Errorf("-f %s: %w", path, cause(err))
+		}
+		docs, problems := readFile(path, data)
+		return docs, problems, nil
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+	docs, problems := readAll(os.DirFS(path))
+	for i := range docs {
+		docs[i].file = filepath.Join(path, docs[i].file)
 	}
-	docs, problems := readFile(filepath.Base(path), data)
-	return relocate(load(ctx, docs, problems, opts))(filepath.Dir(path))
+	for i := range problems {
+		problems[i].File = filepath.Join(path, problems[i].File)
+	}
+	return docs, problems, nil
+}
+
+// cause is what stands behind an error about a path.
+func cause(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 // FS reads all manifests of a file system.
 func FS(ctx context.Context, fsys fs.FS, opts Options) (*Objects, error) {
 	docs, problems := readAll(fsys)
 	return load(ctx, docs, problems, opts)
-}
-
-// relocate gives problems the paths by which the caller knows the files.
-func relocate(objects *Objects, err error) func(root string) (*Objects, error) {
-	return func(root string) (*Objects, error) {
-		if problems, ok := err.(Problems); ok { //nolint:errorlint // load returns it as it is
-			for i := range problems {
-				problems[i].File = filepath.Join(root, problems[i].File)
-			}
-		}
-		if objects != nil {
-			for key, d := range objects.places {
-				d.file = filepath.Join(root, d.file)
-				objects.places[key] = d
-			}
-		}
-		return objects, err
-	}
 }
 
 // checker is made once: it keeps the CEL programs that it has compiled.
@@ -95,7 +111,7 @@ func (o *Objects) add(ctx context.Context, checker *schema.Checker, d document, 
 	}
 	r, ok := readers[gvk]
 	switch {
-	case !ok && opts.IgnoreUnknownKinds:
+	case !ok && opts.IgnoreUnknownKinds && gvk.Group != v1alpha1.GroupName:
 		return nil, nil
 	case !ok:
 		return []string{unknownKind(gvk)}, nil
@@ -116,16 +132,8 @@ func (o *Objects) add(ctx context.Context, checker *schema.Checker, d document, 
 	}
 	o.places[key] = d
 	if checker.Knows(gvk) {
-		errs, err := checker.Check(ctx, u)
-		if err != nil {
-			return nil, err
-		}
-		if len(errs) > 0 {
-			reasons := make([]string, len(errs))
-			for i, e := range errs {
-				reasons[i] = e.Error()
-			}
-			return reasons, nil
+		if reasons, err := checker.Check(ctx, u); err != nil || len(reasons) > 0 {
+			return reasons, err
 		}
 	}
 	if err := r.read(o, u); err != nil {

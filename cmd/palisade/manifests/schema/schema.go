@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -98,9 +97,9 @@ func compile(version apiextensionsv1.CustomResourceDefinitionVersion, namespaced
 func (c *Checker) Knows(gvk schema.GroupVersionKind) bool { return c.kinds[gvk] != nil }
 
 // Check fills in the defaults of an object and returns what an API server would
-// refuse it for. Its status is dropped first: an API server ignores what a
-// manifest says there.
-func (c *Checker) Check(ctx context.Context, u *unstructured.Unstructured) (field.ErrorList, error) {
+// refuse it for, a line for each reason. Its status is dropped first: an API
+// server ignores what a manifest says there.
+func (c *Checker) Check(ctx context.Context, u *unstructured.Unstructured) ([]string, error) {
 	compiled, ok := c.kinds[u.GroupVersionKind()]
 	if !ok {
 		return nil, fmt.Errorf("%s: no definition", u.GroupVersionKind())
@@ -111,10 +110,10 @@ func (c *Checker) Check(ctx context.Context, u *unstructured.Unstructured) (fiel
 	}
 	delete(u.Object, "status")
 
-	errs := k.unknownFields(u)
+	reasons := k.unknownFields(u)
 	defaulting.PruneNonNullableNullsWithoutDefaults(u.Object, k.structural)
 	defaulting.Default(u.Object, k.structural)
-	errs = append(errs, apivalidation.ValidateObjectMetaAccessor(u, k.namespaced, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))...)
+	errs := apivalidation.ValidateObjectMetaAccessor(u, k.namespaced, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	errs = append(errs, validation.ValidateCustomResource(nil, u.Object, k.validator)...)
 	errs = append(errs, objectmeta.Validate(nil, u.Object, k.structural, false)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, k.structural, u.Object)...)
@@ -122,37 +121,27 @@ func (c *Checker) Check(ctx context.Context, u *unstructured.Unstructured) (fiel
 		celErrs, _ := k.cel.Validate(ctx, nil, k.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
 		errs = append(errs, celErrs...)
 	}
-	return errs, nil
+	for _, e := range errs {
+		reasons = append(reasons, e.Error())
+	}
+	return reasons, nil
 }
 
 // unknownFields removes the fields that the schema does not have, and names them.
-func (k *kind) unknownFields(u *unstructured.Unstructured) field.ErrorList {
-	var errs field.ErrorList
+func (k *kind) unknownFields(u *unstructured.Unstructured) []string {
 	meta, found, unknown, err := objectmeta.GetObjectMetaWithOptions(u.Object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
 	if err != nil {
-		return append(errs, field.Invalid(field.NewPath("metadata"), "", err.Error()))
+		return []string{fmt.Sprintf("metadata: %s", err)}
 	}
 	unknown = append(unknown, pruning.PruneWithOptions(u.Object, k.structural, true,
 		structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
 	if found {
 		if err := objectmeta.SetObjectMeta(u.Object, meta); err != nil {
-			return append(errs, field.Invalid(field.NewPath("metadata"), "", err.Error()))
+			return []string{fmt.Sprintf("metadata: %s", err)}
 		}
 	}
-	for _, path := range unknown {
-		parent, name := "", path
-		if i := strings.LastIndex(path, "."); i >= 0 {
-			parent, name = path[:i], path[i+1:]
-		}
-		errs = append(errs, &field.Error{Type: field.ErrorTypeForbidden, Field: path,
-			Detail: fmt.Sprintf("unknown field %q%s: check its spelling and indentation", name, in(parent))})
+	for i, path := range unknown {
+		unknown[i] = fmt.Sprintf("unknown field %q: check its spelling and indentation", path)
 	}
-	return errs
-}
-
-func in(parent string) string {
-	if parent == "" {
-		return ""
-	}
-	return " in " + parent
+	return unknown
 }

@@ -1,0 +1,12 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands are all subcommands, each made by a function in the file of its name.
+var commands = []func(*env) *cobra.Command{
+	newCompile,
+	newExplain,
+	newReach,
+	newStatus,
+	newVersion,
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"palisade.dev/palisade/api/v1alpha1"
+)
+
+type statusOptions struct {
+	live   live
+	output string
+}
+
+func newStatus(e *env) *cobra.Command {
+	var o statusOptions
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show where each policy is in force",
+		Long: `Status shows, for every policy of a live cluster, whether it is accepted,
+programmed and ready, and how many of the nodes that need it enforce it. Policies
+of networking.k8s.io have no status and are not listed.`,
+		Example: `  # Where is what in force?
+  palisade status
+
+  # Policies that are not ready, for scripts:
+  palisade status -o json | jq '.[] | select(.ready != "True")'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
+	}
+	o.live.addFlags(cmd.Flags())
+	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+// statusJSON is one element of the list that status prints.
+type statusJSON struct {
+	Policy     string                 `json:"policy"`
+	Accepted   metav1.ConditionStatus `json:"accepted"`
+	Programmed metav1.ConditionStatus `json:"programmed"`
+	Ready      metav1.ConditionStatus `json:"ready"`
+	Reason     string                 `json:"reason"`
+	Message    string                 `json:"message"`
+	Nodes      v1alpha1.NodeCounts    `json:"nodes"`
+	Endpoints  int32                  `json:"endpoints"`
+	Failures   []v1alpha1.NodeFailure `json:"failures,omitempty"`
+}
+
+func (o *statusOptions) run(ctx context.Context, e *env) error {
+	if err := checkFormat(o.output, "table", "json"); err != nil {
+		return err
+	}
+	c, err := o.live.client()
+	if err != nil {
+		return err
+	}
+	var policies v1alpha1.NetworkPolicyList
+	if err := c.List(ctx, &policies); err != nil {
+		return listError("NetworkPolicies of "+v1alpha1.GroupName, err)
+	}
+	var wide v1alpha1.ClusterwidePolicyList
+	if err := c.List(ctx, &wide); err != nil {
+		return listError("ClusterwidePolicies", err)
+	}
+	var rows []statusJSON
+	for _, p := range wide.Items {
+		rows = append(rows, statusOf(v1alpha1.ShortClusterwidePolicy+"/"+p.Name, p.Generation, p.Status))
+	}
+	for _, p := range policies.Items {
+		rows = append(rows, statusOf(v1alpha1.ShortNetworkPolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
+	}
+	slices.SortFunc(rows, func(a, b statusJSON) int { return cmp.Compare(a.Policy, b.Policy) })
+	if o.output == "json" {
+		return printList(e.stdout, rows)
+	}
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(e.stdout, "There are no policies.")
+		return err
+	}
+	t := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "POLICY\tACCEPTED\tPROGRAMMED\tREADY\tREASON\tNODES\tENDPOINTS\tMESSAGE")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d/%d\t%d\t%s\n", r.Policy, r.Accepted, r.Programmed, r.Ready, r.Reason,
+			r.Nodes.Realized, r.Nodes.Desired, r.Endpoints, r.Message)
+	}
+	return t.Flush()
+}
+
+// statusOf reads a policy's status. Conditions that speak of an earlier spec
+// than the current one say nothing of this one.
+func statusOf(name string, generation int64, s v1alpha1.PolicyStatus) statusJSON {
+	out := statusJSON{Policy: name, Nodes: s.Nodes, Endpoints: s.Endpoints, Failures: s.Failures}
+	if s.ObservedGeneration != generation {
+		out.Accepted, out.Programmed, out.Ready = metav1.ConditionUnknown, metav1.ConditionUnknown, metav1.ConditionUnknown
+		out.Reason, out.Message = v1alpha1.ReasonPending, "the controller has not seen the current spec"
+		return out
+	}
+	read := func(condition string) metav1.ConditionStatus {
+		if c := meta.FindStatusCondition(s.Conditions, condition); c != nil {
+			return c.Status
+		}
+		return metav1.ConditionUnknown
+	}
+	out.Accepted = read(v1alpha1.ConditionAccepted)
+	out.Programmed = read(v1alpha1.ConditionProgrammed)
+	out.Ready = read(v1alpha1.ConditionReady)
+	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady); c != nil {
+		out.Reason, out.Message = c.Reason, c.Message
+	}
+	return out
+}
