@@ -228,7 +228,9 @@ func (n *session) acknowledged(a *wire.Ack) error {
 // agent does not have, damage) is sent again in full at once; the rest is tried
 // again when there is something new, or after a while.
 func (n *session) refusedBy(r *wire.Refuse) error {
-	if n.inFlight == nil || wire.ToGeneration(r.GetGeneration()) != n.inFlight.Commit.Generation {
+	// A transfer that did not decode has no generation that an agent could name.
+	named := r.GetGeneration() != nil && wire.ToGeneration(r.GetGeneration()) != snapshot.Generation{}
+	if n.inFlight == nil || named && wire.ToGeneration(r.GetGeneration()) != n.inFlight.Commit.Generation {
 		return fmt.Errorf("refusal of what was not sent: %w", wire.ErrProtocol)
 	}
 	full := n.inFlight.Base == nil

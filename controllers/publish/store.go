@@ -31,6 +31,20 @@ type Store struct {
 	changed chan struct{} // closed and replaced by every Publish
 }
 
+// Remove forgets a node that is no more. Should it come back, it starts from
+// nothing.
+func (s *Store) Remove(node model.NodeName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.nodes, node)
+	for i := range s.log {
+		if n, ok := s.log[i].nodes[node]; ok {
+			s.logRows -= rows(n.delta)
+			delete(s.log[i].nodes, node)
+		}
+	}
+}
+
 // entry is one published change and the sums after it.
 type entry struct {
 	counter   Counter
@@ -64,18 +78,18 @@ func (s *Store) Publish(now time.Time, common snapshot.Delta, nodes map[model.No
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := entry{at: now, common: common, nodes: map[model.NodeName]nodeEntry{}}
-	rows := len(common.Upserts) + len(common.Deletes)
+	n := rows(common)
 	s.common.Apply(common)
 	for node, d := range nodes {
 		if d.Empty() {
 			continue
 		}
-		rows += len(d.Upserts) + len(d.Deletes)
+		n += rows(d)
 		e.nodes[node] = nodeEntry{d, s.applyNode(node, d)}
 	}
-	if rows > 0 {
+	if n > 0 {
 		e.commonSum = s.common.Sum()
-		s.append(e, rows)
+		s.append(e, n)
 	}
 	return s.counter
 }
@@ -93,11 +107,11 @@ func (s *Store) applyNode(node model.NodeName, d snapshot.Delta) *snapshot.Sum {
 	return set.Sum()
 }
 
-func (s *Store) append(e entry, rows int) {
+func (s *Store) append(e entry, n int) {
 	s.counter++
 	e.counter = s.counter
 	s.log = append(s.log, e)
-	s.logRows += rows
+	s.logRows += n
 	for len(s.log) > maxLogEntries || len(s.log) > 1 && s.logRows > maxLogRows {
 		s.logRows -= s.log[0].rows()
 		s.log = slices.Delete(s.log, 0, 1)
@@ -107,12 +121,14 @@ func (s *Store) append(e entry, rows int) {
 }
 
 func (e *entry) rows() int {
-	n := len(e.common.Upserts) + len(e.common.Deletes)
+	n := rows(e.common)
 	for _, d := range e.nodes {
-		n += len(d.delta.Upserts) + len(d.delta.Deletes)
+		n += rows(d.delta)
 	}
 	return n
 }
+
+func rows(d snapshot.Delta) int { return len(d.Upserts) + len(d.Deletes) }
 
 // Raise makes later states have counters over least: a new leader goes on
 // counting where the old one stopped.

@@ -1,0 +1,114 @@
+package gather
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"palisade.dev/palisade/controllers/publish"
+	"palisade.dev/palisade/policy/compile"
+	"palisade.dev/palisade/policy/model"
+)
+
+// Object names an object that has a status, or, for upstream's NetworkPolicy,
+// an outcome that events tell.
+type Object struct {
+	Policy   model.PolicyRef  // a policy
+	Endpoint model.EndpointID // an ExternalWorkload, if Policy is empty
+	Group    string           // an AddressGroup, if the others are empty
+}
+
+// Outcome is what was decided about an object.
+type Outcome struct {
+	UID        types.UID
+	Generation int64 // metadata.generation of the spec that was judged
+	Accepted   bool
+	Reason     string // why not; a constant of api/v1alpha1
+	Message    string
+	Older      bool // an earlier spec is in force instead
+	// Counter is the first published state that holds what is in force.
+	Counter publish.Counter
+	// Audit, External and ExpiresAt are those of the spec in force.
+	Audit     bool
+	External  bool
+	ExpiresAt time.Time
+}
+
+// Outcome returns what was decided about an object, false if it has not been
+// looked at yet or is gone.
+func (e *Engine) Outcome(o Object) (Outcome, bool) {
+	e.init()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if o.Policy != (model.PolicyRef{}) {
+		p, ok := e.policies[o.Policy]
+		if !ok || !p.judged {
+			return Outcome{}, false
+		}
+		return p.outcome, true
+	}
+	out, ok := e.peers[o]
+	return out, ok
+}
+
+// Subjects tells whom a policy selects.
+func (e *Engine) Subjects(ref model.PolicyRef) compile.Subjects {
+	e.init()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.compiler.Subjects(ref)
+}
+
+// Policies lists all policies that were looked at, sorted.
+func (e *Engine) Policies() []model.PolicyRef {
+	e.init()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]model.PolicyRef, 0, len(e.policies))
+	for ref := range e.policies {
+		out = append(out, ref)
+	}
+	slices.SortFunc(out, model.ComparePolicyRefs)
+	return out
+}
+
+// Cost is what a policy would cost the node that it costs most.
+type Cost struct {
+	Rows    int // that the policy adds to the node
+	Budget  int // what the node has left without it
+	Refused string
+}
+
+// Estimate compiles a policy with everything else, and takes it back: what
+// results from both is thrown away, and nothing of it is published.
+func (e *Engine) Estimate(p model.Policy) Cost {
+	e.init()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := map[model.NodeName]int{}
+	for _, n := range e.compiler.NodeNames() {
+		before[n] = e.compiler.Node(n).Len()
+	}
+	old := e.policies[p.Ref]
+	e.compiler.PutPolicy(p, newest)
+	changes := e.compiler.Commit()
+	most := e.Options.CellsPerNode
+	if most == 0 {
+		most = compile.DefaultCellsPerNode
+	}
+	out := Cost{Budget: most}
+	for n := range changes.Nodes {
+		if set := e.compiler.Node(n); set != nil && set.Len()-before[n] >= out.Rows {
+			out.Rows, out.Budget = set.Len()-before[n], max(0, most-before[n])
+		}
+	}
+	for _, r := range changes.Refused {
+		if r.Policy == p.Ref {
+			out.Refused = r.Error()
+		}
+	}
+	e.putInForce(p.Ref, old)
+	e.compiler.Commit()
+	return out
+}

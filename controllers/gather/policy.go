@@ -1,0 +1,173 @@
+package gather
+
+import (
+	"math"
+	"time"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/controllers/accepted"
+	"palisade.dev/palisade/policy/compile"
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/policy/translate"
+)
+
+// newest is the order of a spec that has not been accepted yet: it is the first
+// to go where space is short.
+const newest compile.Order = math.MaxInt64
+
+// policy is what the engine knows of one policy object.
+type policy struct {
+	live    client.Object    // as the API server has it
+	inForce *accepted.Record // what is compiled, nil for nothing
+	model   model.Policy     // inForce, translated with the live status
+	judged  bool
+	outcome Outcome
+	fresh   bool // outcome.Counter is not known before publishing
+}
+
+// candidate is a spec that waits to be accepted.
+type candidate struct {
+	policy *policy
+	record *accepted.Record
+	model  model.Policy
+}
+
+func order(r *accepted.Record) compile.Order { return compile.Order(r.At.Unix()) }
+
+// lookAtPolicy brings the compiler up to what is in force of a policy now, and
+// returns the candidate that stands before acceptance, if there is one.
+func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidate {
+	if live == nil {
+		delete(e.policies, ref)
+		delete(e.retry, ref)
+		delete(e.crowded, ref)
+		e.compiler.DeletePolicy(ref)
+		return nil
+	}
+	p := e.policies[ref]
+	if p == nil || p.live.GetUID() != live.GetUID() {
+		p = &policy{}
+		e.policies[ref] = p
+	}
+	p.live = live
+	choice := accepted.Choose(live, e.newest(ref), e.leading.Load())
+	e.setInForce(ref, p, choice.InForce)
+	if !choice.Try {
+		e.judge(p)
+		return nil
+	}
+	record, err := accepted.New(live)
+	if err != nil {
+		e.Log.Error(err, "policy is not looked at", "policy", ref.String())
+		return nil
+	}
+	m, err := modelOf(live)
+	if err != nil {
+		e.refuse(p, v1alpha1.ReasonInvalid, err.Error())
+		return nil
+	}
+	e.compiler.PutPolicy(m, newest)
+	return &candidate{p, record, m}
+}
+
+// setInForce makes a record what is compiled of a policy.
+func (e *Engine) setInForce(ref model.PolicyRef, p *policy, r *accepted.Record) {
+	p.inForce = r
+	if r != nil {
+		m, err := modelOf(withStatus(r.Policy, p.live))
+		if err != nil {
+			// It was accepted by a version that read it otherwise.
+			e.Log.Error(err, "accepted spec cannot be compiled any more", "policy", ref.String())
+			p.inForce = nil
+		}
+		p.model = m
+	}
+	e.putInForce(ref, p)
+}
+
+// putInForce gives the compiler what is in force of a policy.
+func (e *Engine) putInForce(ref model.PolicyRef, p *policy) {
+	if p == nil || p.inForce == nil {
+		e.compiler.DeletePolicy(ref)
+		return
+	}
+	e.compiler.PutPolicy(p.model, order(p.inForce))
+}
+
+// judge records that the live spec is in force, if it is: on a standby that may
+// have to wait for the leader's verdict.
+func (e *Engine) judge(p *policy) {
+	if p.inForce == nil || p.inForce.Generation != p.live.GetGeneration() {
+		return
+	}
+	if o := &p.outcome; !p.judged || !o.Accepted || o.Generation != p.inForce.Generation {
+		*o = Outcome{UID: p.live.GetUID(), Generation: p.inForce.Generation, Accepted: true}
+		p.judged, p.fresh = true, true
+	}
+	p.outcome.describe(p)
+}
+
+// refuse records that the live spec is not accepted.
+func (e *Engine) refuse(p *policy, reason, message string) {
+	p.outcome = Outcome{
+		UID: p.live.GetUID(), Generation: p.live.GetGeneration(), Reason: reason, Message: message,
+		Older: p.inForce != nil, Counter: p.outcome.Counter,
+	}
+	p.outcome.describe(p)
+	p.judged = true
+	refused.WithLabelValues(reason).Inc()
+}
+
+func (o *Outcome) describe(p *policy) {
+	if p.inForce == nil {
+		return
+	}
+	o.Audit = p.model.Mode == model.Audit
+	o.External = p.model.Subject.Kind == model.EndpointExternal
+	o.ExpiresAt = expiresAt(p.inForce.Policy)
+}
+
+func expiresAt(o client.Object) time.Time {
+	var at *metav1.Time
+	switch o := o.(type) {
+	case *v1alpha1.NetworkPolicy:
+		at = o.Spec.ExpiresAt
+	case *v1alpha1.ClusterwidePolicy:
+		at = o.Spec.ExpiresAt
+	}
+	if at == nil {
+		return time.Time{}
+	}
+	return at.Time
+}
+
+func modelOf(o client.Object) (model.Policy, error) {
+	switch o := o.(type) {
+	case *v1alpha1.NetworkPolicy:
+		return translate.NetworkPolicy(o)
+	case *v1alpha1.ClusterwidePolicy:
+		return translate.ClusterwidePolicy(o)
+	default:
+		return translate.Upstream(o.(*networkingv1.NetworkPolicy))
+	}
+}
+
+// withStatus returns the accepted object with the status of the live one:
+// whether a policy has expired stands there.
+func withStatus(object, live client.Object) client.Object {
+	switch o := object.(type) {
+	case *v1alpha1.NetworkPolicy:
+		out := *o
+		out.Status = live.(*v1alpha1.NetworkPolicy).Status
+		return &out
+	case *v1alpha1.ClusterwidePolicy:
+		out := *o
+		out.Status = live.(*v1alpha1.ClusterwidePolicy).Status
+		return &out
+	}
+	return object
+}
