@@ -21,9 +21,10 @@ die() {
 }
 
 # wait_until SECONDS NAME WHAT COMMAND...: polls COMMAND; gives up early when daemon NAME has
-# died, and blames its log.
+# died, and blames its log. PALISADE_PATIENCE=N waits N times as long (emulated machines).
 wait_until() {
-  local limit=$1 name=$2 what=$3 end=$((SECONDS + $1))
+  local limit=$(($1 * ${PALISADE_PATIENCE:-1})) name=$2 what=$3 end
+  end=$((SECONDS + limit))
   shift 3
   until "$@" >/dev/null 2>&1; do
     failed_log=$LOGS/$name.log

@@ -2,10 +2,15 @@
 # Processes and cgroups. Everything that the cluster starts is put below cgroup $CGROUP of every
 # hierarchy first, so that down can end exactly that, also when a pid file is lost.
 
-# cgroup_hierarchies: "CONTROLLERS DIRECTORY" for each line of /proc/self/cgroup, the directory
-# being the caller's own cgroup.
+# cgroup_hierarchies: "CONTROLLERS DIRECTORY" for each hierarchy, the directory being where ours go.
+# That is the caller's own cgroup, whose limits we keep. Where version 2 is alone it is the root: a
+# cgroup with processes in it, such as a login session's, can hand no controllers down.
 cgroup_hierarchies() {
   local controllers path mount
+  if only_cgroup2; then
+    echo "cgroup2 $(cgroup2_mount)"
+    return
+  fi
   while IFS=: read -r _ controllers path; do
     case $controllers in
       "") mount=$(cgroup2_mount) ;;
@@ -16,8 +21,8 @@ cgroup_hierarchies() {
   done </proc/self/cgroup
 }
 
+only_cgroup2() { ! grep -qv '^0:' /proc/self/cgroup; }
 cgroup2_mount() { awk '$3 == "cgroup2" {print $2; exit}' /proc/self/mounts; }
-
 cgroup2_dir() { cgroup_hierarchies | sed -n 's/^cgroup2 //p'; }
 
 # cgroup_enter PART: puts the calling subshell into $CGROUP/PART of every hierarchy.
@@ -31,9 +36,20 @@ cgroup_enter() {
         cat "${parent%/*}/cpuset.cpus" >"$parent/cpuset.cpus"
         cat "${parent%/*}/cpuset.mems" >"$parent/cpuset.mems"
       fi
+      if only_cgroup2; then hand_down "${parent%/*}"; fi
     done
     echo "$BASHPID" >"$dir/$CGROUP/$1/cgroup.procs"
   done < <(cgroup_hierarchies)
+}
+
+# hand_down DIRECTORY: its children get the controllers that kubelet asks for.
+hand_down() {
+  local controller
+  for controller in cpu cpuset hugetlb io memory pids; do
+    if grep -qw "$controller" "$1/cgroup.controllers" && ! grep -qw "$controller" "$1/cgroup.subtree_control"; then
+      echo "+$controller" >"$1/cgroup.subtree_control"
+    fi
+  done
 }
 
 # cgroup_dirs: the directories called $CGROUP, in whichever cgroup up was run.
@@ -75,8 +91,8 @@ spawn() {
   local name=$1
   shift
   (
-    cgroup_enter "$name"
     echo "$BASHPID" >"$RUN/$name.pid"
+    cgroup_enter "$name"
     exec setsid "$@"
   ) >"$LOGS/$name.log" 2>&1 </dev/null 9>&- &
   # The child writes the file; whoever asks "alive" next must find it.
