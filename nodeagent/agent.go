@@ -45,6 +45,10 @@ type Agent struct {
 	holding *holding
 
 	applying sync.Mutex // serialises everything that leads to Kernel.Apply
+	// orphaned: what the kernel enforces was signed by a key that is not trusted
+	// any more. Its generation belongs to another order then, that of a controller
+	// that was installed before this one, and does not make others replays.
+	orphaned bool
 	status   *status
 }
 
@@ -67,6 +71,7 @@ func (a *Agent) Recover(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("keys that sign snapshots: %w", err)
 	}
 	files, problem := a.o.Disk.Load(keys)
+	a.orphaned = len(files) == 0 && errors.Is(problem, snapshot.ErrUnknownKey)
 	inForce, _ := a.o.Kernel.Generation()
 	for _, f := range files {
 		err := a.recover(ctx, f, inForce)
@@ -126,6 +131,7 @@ func (a *Agent) apply(ctx context.Context, t *wire.Transfer) error {
 		return errors.Join(err, a.o.Disk.Drop())
 	}
 	a.holding.keep(s, t.Commit, t.Signature)
+	a.orphaned = false
 	return nil
 }
 
@@ -145,7 +151,8 @@ func (a *Agent) verify(t *wire.Transfer) error {
 	held, ok := a.holding.current()
 	inForce, digest := a.o.Kernel.Generation()
 	order := c.Generation.Compare(inForce)
-	if order < 0 || (order == 0 && c.Digest != digest) {
+	_, trusted := keys[a.holding.signer()]
+	if orphaned := a.orphaned || (ok && !trusted); !orphaned && (order < 0 || (order == 0 && c.Digest != digest)) {
 		return stream.Refuse(wire.ReasonReplay, "generation %s is not newer than %s, which is in force", c.Generation, inForce)
 	}
 	if t.Base != nil && (!ok || *t.Base != held.Digest) {

@@ -65,6 +65,7 @@ type bench struct {
 	kernel *kernel
 	facts  *facts.Store
 	dir    string
+	keys   snapshot.Keys
 }
 
 func newBench(t *testing.T) *bench { t.Helper(); return restart(t, t.TempDir(), &kernel{}) }
@@ -76,12 +77,12 @@ func restart(t *testing.T, dir string, k *kernel) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{New(Options{
+	b := &bench{kernel: k, facts: f, dir: dir, keys: snapshot.NewKeys(signingKey.Public().(ed25519.PublicKey))}
+	b.Agent = New(Options{
 		Node: node, Log: logr.Discard(), Kernel: k, Facts: f, Disk: store.Snapshots{Dir: dir}, Now: time.Now,
-		Keys: func() (snapshot.Keys, error) {
-			return snapshot.NewKeys(signingKey.Public().(ed25519.PublicKey)), nil
-		},
-	}), k, f, dir}
+		Keys: func() (snapshot.Keys, error) { return b.keys, nil },
+	})
+	return b
 }
 
 func set(node string, pods ...string) *snapshot.Set {
@@ -259,6 +260,35 @@ func TestDamagedDisk(t *testing.T) {
 	}
 	again.mustApply(t, full(5, one)) // the same again, whole
 	again.mustApply(t, full(6, two))
+}
+
+// A controller that was installed anew has new keys and counts from the start.
+// Where the old key is not trusted any more, its generations stand in no one's way.
+func TestNewController(t *testing.T) {
+	b := newBench(t)
+	b.mustApply(t, full(70, set(node, "a")))
+	first := full(1, set(node, "b"))
+	first.Signature = snapshot.Sign(otherKey, first.Commit)
+	old, fresh := signingKey.Public().(ed25519.PublicKey), otherKey.Public().(ed25519.PublicKey)
+
+	b.keys = snapshot.NewKeys(old, fresh) // a rotation: one order goes on
+	if err := b.Apply(context.Background(), first); err == nil {
+		t.Error("an older generation was taken while the old key is trusted")
+	}
+	again := restart(t, b.dir, b.kernel)
+	again.keys = snapshot.NewKeys(fresh)
+	if ok, err := again.Recover(context.Background()); ok || !errors.Is(err, snapshot.ErrUnknownKey) {
+		t.Errorf("recover: %t, %v", ok, err)
+	}
+	again.mustApply(t, first)
+	if err := again.Apply(context.Background(), first); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	second := full(1, set(node, "c"))
+	second.Signature = snapshot.Sign(otherKey, second.Commit)
+	if err := again.Apply(context.Background(), second); err == nil {
+		t.Error("the exception lasts")
+	}
 }
 
 func TestRecoverFallsBack(t *testing.T) {

@@ -112,6 +112,13 @@ func (h *holding) current() (snapshot.Commit, bool) {
 	return h.commit, h.set != nil
 }
 
+// signer is the key that signed what is held.
+func (h *holding) signer() snapshot.KeyID {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.sig.Key
+}
+
 // lookup decodes one row of the set. row's key fields say which.
 func lookup[R snapshot.Row](h *holding, row R) (R, bool) {
 	h.mu.RLock()
