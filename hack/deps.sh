@@ -2,7 +2,7 @@
 # shellcheck disable=SC2086,SC2116,SC2206 # lists of package names are split on purpose
 # deps.sh: installs the distribution's packages that a part of Palisade needs.
 #
-#   hack/deps.sh GROUP...      GROUP: build | bpf | cluster | vm | image | all
+#   hack/deps.sh GROUP...      GROUP: build | bpf | cluster | vm | lite | image | all
 #   hack/deps.sh --check GROUP...   installs nothing: exit 1 and the names when something is missing
 #
 # It asks dpkg first and does nothing, silently, when everything is there.
@@ -14,9 +14,10 @@ declare -rA PACKAGES=(
   [cluster]="containerd runc containernetworking-plugins busybox-static nftables iptables
              conntrack socat jq iproute2 kmod gcc libc6-dev openssl"
   [vm]="qemu-system-x86"
+  [lite]="iproute2 jq procps util-linux"
   [image]="buildah busybox-static"
 )
-readonly ORDER="build bpf cluster vm image"
+readonly ORDER="build bpf cluster vm lite image"
 
 usage() {
   sed -n '3,8s/^# \{0,1\}//p' "$0"
