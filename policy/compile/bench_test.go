@@ -1,0 +1,209 @@
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"palisade.dev/palisade/policy/model"
+)
+
+// The clusters of these benchmarks are those on which other policy engines were
+// measured on a machine of this class (docs/benchmarks.md names them): allocated
+// bytes and time are of one full compile with all nodes' rows and digests.
+
+func equals(key, value string) model.Selector {
+	return model.Selector{Requirements: []model.Requirement{{Key: key, Op: model.In, Values: []string{value}}}}
+}
+
+// builder builds clusters.
+type builder struct {
+	model.Cluster
+	nodes int
+	pods  int
+}
+
+func newBuilder(nodes int) *builder {
+	b := &builder{nodes: nodes}
+	for i := range nodes {
+		name := fmt.Sprintf("node-%04d", i)
+		b.Endpoints = append(b.Endpoints, model.Endpoint{
+			ID: model.EndpointID{Kind: model.EndpointNode, Name: name}, Node: model.NodeName(name),
+			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)})},
+		})
+	}
+	return b
+}
+
+func (b *builder) namespace(i int) string {
+	name := fmt.Sprintf("ns-%05d", i)
+	b.Namespaces = append(b.Namespaces, model.Namespace{Name: name, Labels: map[string]string{
+		"kubernetes.io/metadata.name": name, "name": name,
+	}})
+	return name
+}
+
+func (b *builder) pod(ns string, labels map[string]string) {
+	i := b.pods
+	b.pods++
+	node := b.Endpoints[i*7919%b.nodes].Node
+	name := fmt.Sprintf("pod-%06d", i)
+	b.Endpoints = append(b.Endpoints, model.Endpoint{
+		ID:        model.EndpointID{Kind: model.EndpointPod, Namespace: ns, Name: name},
+		UID:       model.UID(fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i)),
+		Labels:    labels,
+		Node:      node,
+		Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})},
+	})
+}
+
+// app lets pods labelled like its subject talk to each other.
+func (b *builder) app(ns, name string, who model.Selector, peers model.NamespaceMatch, from model.Selector) {
+	peer := model.Peer{Kind: model.PeerEndpoints, Namespaces: peers, Labels: from}
+	rules := func(name string) []model.Rule {
+		return []model.Rule{{
+			Name: name, Action: model.ActionAccept, Peers: []model.Peer{peer},
+			Ports: []model.PortMatch{{Proto: model.ProtoAny}},
+		}}
+	}
+	b.Policies = append(b.Policies, model.Policy{
+		Ref: model.PolicyRef{Kind: model.KindUpstream, Namespace: ns, Name: name}, Tier: model.TierNamespace,
+		Subject:        model.Subject{Namespaces: model.NamespaceMatch{Name: ns}, Labels: who},
+		IsolateIngress: true, IsolateEgress: true, Ingress: rules("ingress-0"), Egress: rules("egress-0"),
+	})
+}
+
+func (b *builder) deny(ns string) {
+	b.Policies = append(b.Policies, model.Policy{
+		Ref: model.PolicyRef{Kind: model.KindUpstream, Namespace: ns, Name: "default-deny"}, Tier: model.TierNamespace,
+		Subject: model.Subject{Namespaces: model.NamespaceMatch{Name: ns}}, IsolateIngress: true, IsolateEgress: true,
+	})
+}
+
+func (b *builder) cluster() model.Cluster { return b.Cluster }
+
+// manySmallNamespaces: each namespace denies by default and has two applications
+// of two pods that talk among themselves.
+func manySmallNamespaces(namespaces, nodes int) model.Cluster {
+	b := newBuilder(nodes)
+	for i := range namespaces {
+		ns := b.namespace(i)
+		b.deny(ns)
+		for a := range 2 {
+			app := fmt.Sprintf("app-%d", a+1)
+			b.app(ns, app, equals("app", app), model.NamespaceMatch{Name: ns}, equals("app", app))
+			for range 2 {
+				b.pod(ns, map[string]string{"app": app})
+			}
+		}
+	}
+	return b.cluster()
+}
+
+// fewLargeNamespaces: each namespace denies by default and has 100 applications.
+func fewLargeNamespaces(namespaces, apps, pods, nodes int) model.Cluster {
+	b := newBuilder(nodes)
+	for i := range namespaces {
+		ns := b.namespace(i)
+		b.deny(ns)
+		for a := range apps {
+			app := fmt.Sprintf("app-%d", a)
+			b.app(ns, app, equals("app", app), model.NamespaceMatch{Name: ns}, equals("app", app))
+			for range pods {
+				b.pod(ns, map[string]string{"app": app})
+			}
+		}
+	}
+	return b.cluster()
+}
+
+// allSelectAll: one namespace whose policies each select and allow every pod.
+func allSelectAll(pods, policies, nodes int) model.Cluster {
+	b := newBuilder(nodes)
+	ns := b.namespace(0)
+	for i := range policies {
+		b.app(ns, fmt.Sprintf("policy-%05d", i), model.Selector{}, model.NamespaceMatch{Name: ns}, model.Selector{})
+	}
+	for range pods {
+		b.pod(ns, map[string]string{"app": "x"})
+	}
+	return b.cluster()
+}
+
+// uniquePairs: one namespace with pairs of pods of which each allows the other.
+func uniquePairs(pairs, nodes int) model.Cluster {
+	b := newBuilder(nodes)
+	ns := b.namespace(0)
+	for i := range pairs {
+		left, right := fmt.Sprintf("left-%d", i), fmt.Sprintf("right-%d", i)
+		b.app(ns, left, equals("app", left), model.NamespaceMatch{Name: ns}, equals("app", right))
+		b.app(ns, right, equals("app", right), model.NamespaceMatch{Name: ns}, equals("app", left))
+		b.pod(ns, map[string]string{"app": left})
+		b.pod(ns, map[string]string{"app": right})
+	}
+	return b.cluster()
+}
+
+// acrossNamespaces: namespaces whose policies let in pods of ten namespaces.
+func acrossNamespaces(namespaces, apps, pods, nodes int) model.Cluster {
+	b := newBuilder(nodes)
+	for i := range namespaces {
+		ns := b.namespace(i)
+		b.Namespaces[i].Labels["cell"] = fmt.Sprint(i / 10)
+		for a := range apps {
+			app := fmt.Sprintf("app-%d", a)
+			b.app(ns, app, equals("app", app), model.NamespaceMatch{Labels: equals("cell", fmt.Sprint(i/10))}, equals("app", app))
+			for range pods {
+				b.pod(ns, map[string]string{"app": app})
+			}
+		}
+	}
+	return b.cluster()
+}
+
+// ownSelectors: one namespace whose policies each allow every pod by a selector
+// of their own, so that one ruleset tells as many groups apart as there are
+// policies, and every pod is in all of them.
+func ownSelectors(pods, policies, nodes int) model.Cluster {
+	b := newBuilder(nodes)
+	ns := b.namespace(0)
+	for i := range policies {
+		from := model.Selector{Requirements: []model.Requirement{{Key: "app", Op: model.NotIn, Values: []string{fmt.Sprintf("no-%05d", i)}}}}
+		b.app(ns, fmt.Sprintf("policy-%05d", i), model.Selector{}, model.NamespaceMatch{Name: ns}, from)
+	}
+	for i := range pods {
+		b.pod(ns, map[string]string{"app": fmt.Sprint(i % 10)})
+	}
+	return b.cluster()
+}
+
+func BenchmarkFull(b *testing.B) {
+	for _, x := range []struct {
+		name  string
+		build func() model.Cluster
+	}{
+		{"25k-namespaces,100k-pods,75k-policies", func() model.Cluster { return manySmallNamespaces(25_000, 1_000) }},
+		{"100-namespaces,100k-pods,10100-policies", func() model.Cluster { return fewLargeNamespaces(100, 100, 10, 1_000) }},
+		{"1-namespace,10k-pods,10k-policies-of-all", func() model.Cluster { return allSelectAll(10_000, 10_000, 1_000) }},
+		{"1-namespace,5k-pairs", func() model.Cluster { return uniquePairs(5_000, 1_000) }},
+		{"1k-namespaces,100k-pods,10k-policies-across", func() model.Cluster { return acrossNamespaces(1_000, 10, 10, 1_000) }},
+		{"1-namespace,1k-pods,10k-selectors-of-all", func() model.Cluster { return ownSelectors(1_000, 10_000, 100) }},
+	} {
+		b.Run(x.name, func(b *testing.B) {
+			cluster := x.build()
+			b.ReportAllocs()
+			for b.Loop() {
+				c := Full(cluster, Options{})
+				b.StopTimer()
+				rows := c.Common().Len()
+				for _, name := range c.NodeNames() {
+					rows += c.Node(name).Len()
+				}
+				b.ReportMetric(float64(rows), "rows")
+				runtime.KeepAlive(c)
+				b.StartTimer()
+			}
+		})
+	}
+}
