@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 
@@ -20,7 +21,7 @@ type Trial struct {
 	engine
 	programs  *ebpf.Collection
 	questions *ebpf.Map
-	outcomes  *ebpf.Map
+	memory    *ebpf.Memory // of the outcomes
 }
 
 // TrialOptions size a trial. Zero values mean one batch and the layout's defaults.
@@ -56,11 +57,16 @@ func NewTrial(o TrialOptions) (*Trial, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
+	memory, err := c.Maps[bpf.MapOutcomes].Memory()
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("map %s: %w", bpf.MapOutcomes, err)
+	}
 	return &Trial{
 		engine:    engine{layout.New(o.Layout), newTables(c.Maps[bpf.MapSides], c.Maps[bpf.MapActive])},
 		programs:  c,
 		questions: c.Maps[bpf.MapQuestions],
-		outcomes:  c.Maps[bpf.MapOutcomes],
+		memory:    memory,
 	}, nil
 }
 
@@ -117,12 +123,17 @@ func (t *Trial) Run(first, count int) error {
 // Outcomes reads what Run found.
 func (t *Trial) Outcomes(first, count int) ([]bpf.Outcome, error) {
 	out := make([]bpf.Outcome, count)
-	for i := range out {
-		if err := t.outcomes.Lookup(uint32(first+i), &out[i]); err != nil {
-			return nil, fmt.Errorf("outcome %d: %w", first+i, err)
-		}
+	return out, t.ReadOutcomes(first, out)
+}
+
+// ReadOutcomes reads what Run found into out, from number first on.
+func (t *Trial) ReadOutcomes(first int, out []bpf.Outcome) error {
+	size := int(unsafe.Sizeof(bpf.Outcome{}))
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(out))), size*len(out))
+	if n, err := t.memory.ReadAt(raw, int64(first*size)); err != nil || n != len(raw) {
+		return fmt.Errorf("outcomes from %d: read %d of %d bytes: %w", first, n, len(raw), err)
 	}
-	return out, nil
+	return nil
 }
 
 // Connection is a question about one connection, after translation of addresses.

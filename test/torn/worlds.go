@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+
+	"palisade.dev/palisade/bpf"
+	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/layout/rowtest"
+	"palisade.dev/palisade/snapshot"
+)
+
+const (
+	kinds        = 8
+	podsPerKind  = 4
+	remotes      = 64
+	protoTCP     = 6
+	openPort     = 80
+	elsewhere    = 81
+	firstRemote  = 100
+	localPerKind = podsPerKind
+)
+
+// world builds one of the two states. They share no rule that decides, half the
+// pairs of kinds agree on allow or deny, and every address is of the next kind in
+// the other world: a verdict made of parts of both belongs to neither.
+func world(number int) *rowtest.Builder {
+	b := rowtest.New("node-1", "10.1.0.0/16", "fd00:1::/64")
+	for w := range 2 {
+		for s := range kinds {
+			for p := range kinds {
+				for _, direction := range []string{"in", "out"} {
+					for _, port := range []int{openPort, elsewhere} {
+						b.Rule(rule(w, direction, s, p, port))
+					}
+				}
+			}
+		}
+	}
+	var groups []string
+	for k := range kinds {
+		groups = append(groups, group(k))
+		b.Kind(kind(k), group(k))
+	}
+	for s := range kinds {
+		in := b.Ruleset(fmt.Sprintf("w%d-in-%d", number, s), false, groups, cells(b, number, "in", s))
+		out := b.Ruleset(fmt.Sprintf("w%d-out-%d", number, s), true, groups, cells(b, number, "out", s))
+		b.Subject(kind(s), in, out)
+		for i := range podsPerKind {
+			b.Local(uid(s, i), kind(s))
+		}
+	}
+	for i := range kinds * podsPerKind {
+		k := (i + number) % kinds
+		holder := uid(k, i/kinds)
+		b.Address(local4(i), kind(k), holder)
+		b.Address(local6(i), kind(k), holder)
+	}
+	for i := range remotes {
+		k := (i + number) % kinds
+		b.Address(remote4(i), kind(k), "")
+		b.Address(remote6(i), kind(k), "")
+	}
+	return b
+}
+
+// cells answers in one rule set: one port program for each peer kind.
+func cells(b *rowtest.Builder, number int, direction string, s int) func(in func(string) bool) snapshot.ProgramID {
+	programs := map[int]snapshot.ProgramID{}
+	return func(in func(string) bool) snapshot.ProgramID {
+		p := 0
+		for k := range kinds {
+			if in(group(k)) {
+				p = k
+			}
+		}
+		if _, ok := programs[p]; !ok {
+			programs[p] = b.Program(
+				answer(b, number, direction, s, p, elsewhere),
+				snapshot.Segment{Proto: protoTCP, Lo: openPort, Hi: openPort, Answer: answer(b, number, direction, s, p, openPort)},
+			)
+		}
+		return programs[p]
+	}
+}
+
+func answer(b *rowtest.Builder, number int, direction string, s, p, port int) snapshot.Answer {
+	h := fnv.New32a()
+	fmt.Fprint(h, direction, s, p, port)
+	bits := h.Sum32()
+	deny := bits&1 == 1
+	if number == 1 && bits&2 == 2 {
+		deny = !deny
+	}
+	id := snapshot.NewRuleID([]byte(rule(number, direction, s, p, port)))
+	return snapshot.Answer{Rule: id, StagedRule: id, Deny: deny, StagedDeny: !deny}
+}
+
+func rule(w int, direction string, s, p, port int) string {
+	return fmt.Sprintf("w%d-%s-%d-%d-%d", w, direction, s, p, port)
+}
+
+func group(k int) string  { return fmt.Sprintf("group-%d", k) }
+func kind(k int) string   { return fmt.Sprintf("kind-%d", k) }
+func uid(k, i int) string { return fmt.Sprintf("uid-%d-%d", k, i) }
+
+func local4(i int) string  { return fmt.Sprintf("10.1.0.%d", i+1) }
+func local6(i int) string  { return fmt.Sprintf("fd00:1::%x", i+1) }
+func remote4(i int) string { return fmt.Sprintf("10.2.0.%d", i+firstRemote) }
+func remote6(i int) string { return fmt.Sprintf("fd00:2::%x", i+firstRemote) }
+
+// pair is a question with its answers in both worlds, as the kernel must word them.
+type pair struct {
+	question bpf.Question
+	want     [2]want
+}
+
+type want struct {
+	egress, ingress bpf.Answer
+}
+
+// pairs are connections among local pods and with remote ones, of both families.
+func pairs(worlds [2]*rowtest.Builder, l *layout.Layout) ([]pair, error) {
+	slots := map[snapshot.RuleID]bpf.RuleSlot{}
+	for _, s := range l.RuleSlots() {
+		row, _ := l.Rule(s)
+		slots[row.ID] = s
+	}
+	var out []pair
+	for i := range kinds * localPerKind {
+		for j := range remotes {
+			for _, port := range []int{openPort, elsewhere} {
+				ends := [][2]string{
+					{local4(i), remote4(j)}, {remote6(j), local6(i)},
+					{local4(i), local4((i + j + 1) % (kinds * podsPerKind))},
+					{local6(i), local6((i + j + 1) % (kinds * podsPerKind))},
+				}
+				for _, e := range ends {
+					p, err := newPair(worlds, slots, netip.MustParseAddr(e[0]), netip.MustParseAddr(e[1]), uint16(port))
+					if err != nil {
+						return nil, err
+					}
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+func newPair(worlds [2]*rowtest.Builder, slots map[snapshot.RuleID]bpf.RuleSlot, from, to netip.Addr, port uint16) (pair, error) {
+	family := bpf.FamilyIPv4
+	if from.Is6() {
+		family = bpf.FamilyIPv6
+	}
+	p := pair{question: bpf.Question{
+		Client: layout.KeyOf(from), Server: layout.KeyOf(to), Port: protoTCP<<16 | uint32(port), Family: family,
+	}}
+	for w, b := range worlds {
+		egress, ingress := b.Judge(from, to, protoTCP, port)
+		e, err := words(slots, egress)
+		if err != nil {
+			return p, err
+		}
+		i, err := words(slots, ingress)
+		if err != nil {
+			return p, err
+		}
+		p.want[w] = want{e, i}
+	}
+	return p, nil
+}
+
+// words are an expected answer as the kernel has it.
+func words(slots map[snapshot.RuleID]bpf.RuleSlot, v rowtest.Verdict) (bpf.Answer, error) {
+	switch v.Builtin {
+	case "(no-subject)":
+		return bpf.Answer{Enforced: uint32(bpf.RuleNobody), Staged: uint32(bpf.RuleNobody)}, nil
+	case "(self)":
+		return bpf.Answer{Enforced: uint32(bpf.RuleSelf), Staged: uint32(bpf.RuleSelf)}, nil
+	}
+	slot, ok := slots[v.Answer.Rule]
+	if !ok {
+		return bpf.Answer{}, fmt.Errorf("rule %x has no slot", v.Answer.Rule)
+	}
+	a := bpf.Answer{Enforced: uint32(slot), Staged: uint32(slot)}
+	if v.Answer.Deny {
+		a.Enforced |= bpf.WordDeny
+	}
+	if v.Answer.StagedDeny {
+		a.Staged |= bpf.WordDeny
+	}
+	return a, nil
+}
