@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -37,22 +38,26 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	if isPolicy(request.Kind) {
 		if _, err := translateObject(request.Kind, req.Object.Raw); err != nil {
 			// The controller would not accept it; its author hears that now.
+			count(request.Kind, outcomeRefused)
 			return refused(http.StatusForbidden, metav1.StatusReasonForbidden, err.Error(), nil)
 		}
 	}
 	verdict, err := h.Engine.Judge(ctx, request)
 	if err != nil {
 		// Fail closed. What went wrong is ours and not the object's.
+		count(request.Kind, outcomeError)
 		logf.FromContext(ctx).Error(err, "admission denies what it cannot judge", "kind", req.Kind.Kind, "namespace", req.Namespace, "name", req.Name)
 		return refused(http.StatusInternalServerError, metav1.StatusReasonInternalError,
 			fmt.Sprintf("palisade denies what it cannot judge: %s: try again, and see the controller's log", err), nil)
 	}
-	response := admission.Allowed("")
+	response, outcome := admission.Allowed(""), outcomeAllowed
 	if len(verdict.Refused) > 0 {
+		outcome = outcomeRefused
 		response = refused(http.StatusForbidden, metav1.StatusReasonForbidden, join(verdict.Refused), verdict.Refused)
 		logf.FromContext(ctx).Info("admission refused", "kind", req.Kind.Kind, "namespace", req.Namespace, "name", req.Name,
 			"user", req.UserInfo.Username, "reason", response.Result.Message)
 	}
+	count(request.Kind, outcome, slices.Concat(verdict.Refused, verdict.Warnings)...)
 	response.Warnings = warnings(verdict.Warnings)
 	return response
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/format"
 	"github.com/open-policy-agent/opa/v1/tester"
 
 	"palisade.dev/palisade/webhooks/rules"
@@ -48,6 +50,20 @@ func TestRego(t *testing.T) {
 	}
 	if len(ran) == 0 {
 		t.Error("no test case ran")
+	}
+}
+
+func TestRulesAreFormatted(t *testing.T) {
+	modules := maps.Clone(rules.Modules())
+	maps.Copy(modules, rules.Tests())
+	for file, text := range modules {
+		formatted, err := format.SourceWithOpts(file, []byte(text), format.Opts{RegoVersion: ast.RegoV1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(formatted) != text {
+			t.Errorf("%s is not formatted; opa fmt would write:\n%s", file, formatted)
+		}
 	}
 }
 
