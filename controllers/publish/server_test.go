@@ -40,7 +40,7 @@ func newHouse(t *testing.T, store *publish.Store, material *trust.Material, term
 	t.Helper()
 	h := &house{t: t, store: store, material: material}
 	h.term.Store(term)
-	h.tracker = publish.NewTracker(time.Now, func(model.NodeName) {})
+	h.tracker = publish.NewTracker(time.Now, func(model.NodeName, bool) {})
 	server := &publish.Server{
 		Store: store, Tracker: h.tracker, Material: func() *trust.Material { return h.material },
 		Term:      func() (uint32, uint32) { return 0, h.term.Load() },

@@ -51,7 +51,7 @@ type RuleCount struct {
 // Tracker collects what agents say. It is safe for concurrent use.
 type Tracker struct {
 	now      func() time.Time
-	onChange func(model.NodeName)
+	onChange func(node model.NodeName, trouble bool)
 
 	mu     sync.Mutex
 	begin  time.Time
@@ -61,8 +61,8 @@ type Tracker struct {
 }
 
 // NewTracker returns a tracker that calls onChange after each change of a node,
-// without holding a lock.
-func NewTracker(now func() time.Time, onChange func(model.NodeName)) *Tracker {
+// without holding a lock. A change is trouble unless the node just came further.
+func NewTracker(now func() time.Time, onChange func(node model.NodeName, trouble bool)) *Tracker {
 	return &Tracker{
 		now: now, onChange: onChange, begin: now(),
 		nodes: map[model.NodeName]*Node{}, rules: map[snapshot.RuleID]RuleCount{}, losses: map[string]uint64{},
@@ -121,7 +121,7 @@ func (t *Tracker) Losses() map[string]uint64 {
 	return maps.Clone(t.losses)
 }
 
-func (t *Tracker) change(name model.NodeName, f func(*Node)) {
+func (t *Tracker) change(name model.NodeName, trouble bool, f func(*Node)) {
 	t.mu.Lock()
 	n := t.nodes[name]
 	if n == nil {
@@ -130,12 +130,12 @@ func (t *Tracker) change(name model.NodeName, f func(*Node)) {
 	}
 	f(n)
 	t.mu.Unlock()
-	t.onChange(name)
+	t.onChange(name, trouble)
 }
 
 func (t *Tracker) connected(name model.NodeName, version string, held Counter, known bool) {
 	now := t.now()
-	t.change(name, func(n *Node) {
+	t.change(name, true, func(n *Node) {
 		if !n.Connected {
 			n.Connected, n.Since = true, now
 		}
@@ -145,15 +145,15 @@ func (t *Tracker) connected(name model.NodeName, version string, held Counter, k
 
 func (t *Tracker) disconnected(name model.NodeName) {
 	now := t.now()
-	t.change(name, func(n *Node) { n.Connected, n.Since = false, now })
+	t.change(name, true, func(n *Node) { n.Connected, n.Since = false, now })
 }
 
 func (t *Tracker) acknowledged(name model.NodeName, c Counter) {
-	t.change(name, func(n *Node) { n.Held, n.Known, n.Refusal = c, true, nil })
+	t.change(name, false, func(n *Node) { n.Held, n.Known, n.Refusal = c, true, nil })
 }
 
 func (t *Tracker) refused(name model.NodeName, r Refusal) {
-	t.change(name, func(n *Node) { n.Refusal = &r })
+	t.change(name, true, func(n *Node) { n.Refusal = &r })
 }
 
 func (t *Tracker) reported(name model.NodeName, r *wire.Report) {
@@ -177,6 +177,6 @@ func (t *Tracker) reported(name model.NodeName, r *wire.Report) {
 	same := n != nil && slices.Equal(n.Conditions, conditions)
 	t.mu.Unlock()
 	if !same {
-		t.change(name, func(n *Node) { n.Conditions = conditions })
+		t.change(name, true, func(n *Node) { n.Conditions = conditions })
 	}
 }

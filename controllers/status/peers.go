@@ -1,0 +1,75 @@
+package status
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/controllers/gather"
+	"palisade.dev/palisade/policy/model"
+)
+
+// ExternalWorkloads reconciles the status of ExternalWorkload.
+type ExternalWorkloads struct{ *Shared }
+
+// Reconcile computes one workload's status and writes it if it says something new.
+func (r *ExternalWorkloads) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	o := &v1alpha1.ExternalWorkload{}
+	id := model.EndpointID{Kind: model.EndpointExternal, Namespace: req.Namespace, Name: req.Name}
+	return ctrl.Result{}, r.peer(ctx, req, o, &o.Status, gather.Object{Endpoint: id})
+}
+
+// AddressGroups reconciles the status of AddressGroup.
+type AddressGroups struct{ *Shared }
+
+// Reconcile computes one group's status and writes it if it says something new.
+func (r *AddressGroups) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	o := &v1alpha1.AddressGroup{}
+	return ctrl.Result{}, r.peer(ctx, req, o, &o.Status, gather.Object{Group: req.Name})
+}
+
+func (s *Shared) peer(ctx context.Context, req ctrl.Request, object client.Object, status *v1alpha1.PeerStatus, name gather.Object) error {
+	if err := s.Client.Get(ctx, req.NamespacedName, object); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	o, ok := s.Decisions.Outcome(name)
+	if !ok || o.UID != object.GetUID() || o.Generation != object.GetGeneration() {
+		return nil
+	}
+	before := object.DeepCopyObject().(client.Object)
+	old := *status.DeepCopy()
+	*status = Peer(old, Facts{
+		Now: s.Clock.Now(), Generation: o.Generation, Snapshot: int64(o.Counter),
+		Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message},
+	})
+	if equality.Semantic.DeepEqual(old, *status) {
+		return nil
+	}
+	return client.IgnoreNotFound(s.write(ctx, object, before, old.Conditions, status.Conditions))
+}
+
+// Upstream tells of upstream's NetworkPolicy objects that are not in force:
+// their kind has no status.
+type Upstream struct{ *Shared }
+
+// Reconcile records an event for a policy that is refused.
+func (r *Upstream) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	object := &networkingv1.NetworkPolicy{}
+	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	ref := model.PolicyRef{Kind: model.KindUpstream, Namespace: req.Namespace, Name: req.Name}
+	o, ok := r.Decisions.Outcome(gather.Object{Policy: ref})
+	if !ok || o.Accepted || o.UID != object.GetUID() || o.Generation != object.GetGeneration() {
+		return ctrl.Result{}, nil
+	}
+	r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, o.Reason, v1alpha1.ConditionAccepted,
+		"%s is %s: %s", v1alpha1.ConditionAccepted, metav1.ConditionFalse, acceptance(&Facts{Verdict: Verdict{Reason: o.Reason, Message: o.Message, Older: o.Older}}).message)
+	return ctrl.Result{}, nil
+}

@@ -1,0 +1,189 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/controllers/gather"
+	"palisade.dev/palisade/policy/compile"
+	"palisade.dev/palisade/policy/model"
+)
+
+// Decisions is what the engine decided; package gather's Engine has them.
+type Decisions interface {
+	Outcome(gather.Object) (gather.Outcome, bool)
+	Subjects(model.PolicyRef) compile.Subjects
+	Policies() []model.PolicyRef
+}
+
+// WritesPerSecond bounds what all reconcilers write together.
+const WritesPerSecond = 20
+
+// Shared is what the reconcilers of all kinds have in common.
+type Shared struct {
+	Client    client.Client
+	Decisions Decisions
+	Nodes     *Nodes
+	Recorder  events.EventRecorder
+	Clock     clock.PassiveClock
+	Limit     *rate.Limiter
+}
+
+// Policies reconciles the status of one kind of policy of ours.
+type Policies struct {
+	*Shared
+	Kind model.PolicyKind
+
+	mu      sync.Mutex
+	written map[model.PolicyRef]time.Time
+	settled map[model.PolicyRef]bool
+}
+
+// Reconcile computes one policy's status and writes it if it says something new.
+func (r *Policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ref := model.PolicyRef{Kind: r.Kind, Namespace: req.Namespace, Name: req.Name}
+	object, status := emptyPolicy(r.Kind)
+	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
+		r.forget(ref)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	outcome, ok := r.Decisions.Outcome(gather.Object{Policy: ref})
+	if !ok || outcome.UID != object.GetUID() || outcome.Generation != object.GetGeneration() {
+		return ctrl.Result{}, nil // the engine will say when it has looked
+	}
+	facts, err := r.facts(ctx, ref, outcome)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	before := object.DeepCopyObject().(client.Object)
+	old := *status.DeepCopy()
+	*status = Policy(old, facts)
+	wait, write := due(old, *status, r.lastWrite(ref), facts.Now)
+	r.note(ref, settled(status))
+	if write && wait == 0 {
+		if err := r.write(ctx, object, before, old.Conditions, status.Conditions); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		r.noteWrite(ref, facts.Now)
+	}
+	return ctrl.Result{RequeueAfter: again(wait, facts)}, nil
+}
+
+// emptyPolicy returns an object of a kind and its status.
+func emptyPolicy(kind model.PolicyKind) (client.Object, *v1alpha1.PolicyStatus) {
+	if kind == model.KindClusterwide {
+		o := &v1alpha1.ClusterwidePolicy{}
+		return o, &o.Status
+	}
+	o := &v1alpha1.NetworkPolicy{}
+	return o, &o.Status
+}
+
+func (r *Policies) facts(ctx context.Context, ref model.PolicyRef, o gather.Outcome) (Facts, error) {
+	views, err := r.Nodes.Views(ctx)
+	if err != nil {
+		return Facts{}, fmt.Errorf("nodes: %w", err)
+	}
+	subjects := r.Decisions.Subjects(ref)
+	f := Facts{
+		Now: r.Clock.Now(), Generation: o.Generation,
+		Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message, Older: o.Older},
+		Audit:   o.Audit, External: o.External, ExpiresAt: o.ExpiresAt,
+		Endpoints: subjects.Endpoints, Snapshot: int64(o.Counter),
+	}
+	for _, name := range subjects.Nodes {
+		view := views[name] // a node that is gone is not Ready
+		f.Nodes = append(f.Nodes, view.For(string(name), o.Counter))
+	}
+	return f, nil
+}
+
+// again is when time alone changes a status: a delayed count, an expiry.
+func again(wait time.Duration, f Facts) time.Duration {
+	if !f.ExpiresAt.IsZero() && f.Now.Before(f.ExpiresAt) {
+		if until := f.ExpiresAt.Sub(f.Now); wait == 0 || until < wait {
+			return until
+		}
+	}
+	return wait
+}
+
+// write writes a status and tells of its transitions.
+func (s *Shared) write(ctx context.Context, object, before client.Object, was, is []metav1.Condition) error {
+	if err := s.Limit.Wait(ctx); err != nil {
+		return err
+	}
+	if err := s.Client.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
+		return err
+	}
+	writes.Inc()
+	for _, t := range Transitions(was, is) {
+		if t.worthAnEvent() {
+			s.tell(object, t)
+		}
+	}
+	return nil
+}
+
+func (s *Shared) tell(object client.Object, t Transition) {
+	kind := corev1.EventTypeNormal
+	if t.Status == metav1.ConditionFalse {
+		kind = corev1.EventTypeWarning
+	}
+	s.Recorder.Eventf(object, nil, kind, t.Reason, t.Type, "%s is %s: %s", t.Type, t.Status, t.Message)
+}
+
+// settled: only time and trouble change such a status.
+func settled(s *v1alpha1.PolicyStatus) bool {
+	for _, c := range s.Conditions {
+		if c.Status != metav1.ConditionTrue {
+			return false
+		}
+	}
+	return s.Nodes.Realized == s.Nodes.Desired
+}
+
+func (r *Policies) lastWrite(ref model.PolicyRef) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.written[ref]
+}
+
+func (r *Policies) note(ref model.PolicyRef, settled bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settled == nil {
+		r.settled, r.written = map[model.PolicyRef]bool{}, map[model.PolicyRef]time.Time{}
+	}
+	r.settled[ref] = settled
+}
+
+func (r *Policies) noteWrite(ref model.PolicyRef, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written[ref] = at
+}
+
+func (r *Policies) forget(ref model.PolicyRef) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.settled, ref)
+	delete(r.written, ref)
+}
+
+func (r *Policies) isSettled(ref model.PolicyRef) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.settled[ref]
+}
