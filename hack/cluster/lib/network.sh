@@ -58,7 +58,7 @@ quick_ipv6() {
 in_netns() {
   local ns=$1
   shift
-  nsenter --net="/run/netns/$ns" -- "$@"
+  ${replace-} nsenter --net="/run/netns/$ns" -- "$@"
 }
 
 cluster_netns() {

@@ -2,12 +2,29 @@
 # Pid 1 of a node. It runs in the node's namespaces, mounts what a node sees, starts the node's
 # daemons and reaps what they leave. Killing it ends the node: the kernel then ends every process of
 # the pid namespace, and with the last one the mount namespace and all its mounts.
+#
+# Started as "node-init.sh enter" in the node's network and cgroup namespace, it makes the others.
 set -euo pipefail
 cd "$NODE_DIR"
 
+only_cgroup2() { ! grep -qv '^0:' /proc/self/cgroup; }
+
+if [[ $1 == enter ]]; then
+  if only_cgroup2; then
+    # Here a cgroup that hands controllers down holds no process itself, and kubelet wants the
+    # controllers in its root: so we move on into a leaf, and hand them down.
+    mkdir -p "$CGROUP2_DIR/node"
+    echo 0 >"$CGROUP2_DIR/node/cgroup.procs"
+    for controller in $(<"$CGROUP2_DIR/cgroup.controllers"); do
+      echo "+$controller" >"$CGROUP2_DIR/cgroup.subtree_control"
+    done
+  fi
+  exec unshare --mount --propagation private --pid --uts --ipc --fork --kill-child bash "$0" init
+fi
+
 mount_cgroups() {
   local controllers dir kind
-  if ! grep -qv '^0:' /proc/self/cgroup; then
+  if only_cgroup2; then
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     return
   fi
@@ -24,23 +41,10 @@ mount_cgroups() {
   done </proc/self/cgroup
 }
 
-# With version 2 alone, a cgroup that hands controllers down holds no process itself, and kubelet
-# wants the controllers at its root: we and the unshare above us move into a leaf.
-delegate_controllers() {
-  local controller
-  mkdir -p "$1/node"
-  echo "$2" >"$1/node/cgroup.procs"
-  echo "$3" >"$1/node/cgroup.procs"
-  for controller in $(<"$1/cgroup.controllers"); do
-    echo "+$controller" >"$1/cgroup.subtree_control"
-  done
-}
-
 # The machine's /proc is still mounted here and shows the pid by which the outside knows us.
-read -r pid _ _ parent _ </proc/self/stat
+read -r pid _ </proc/self/stat
 echo "$pid" >pid
 hostname "$NODE"
-if ! grep -qv '^0:' /proc/self/cgroup; then delegate_controllers "$CGROUP2_DIR" "$pid" "$parent"; fi
 
 # Network namespaces that others have named must be free to go while this node lives.
 umount --recursive --lazy /run/netns 2>/dev/null || true

@@ -122,13 +122,13 @@ start_node() {
     NODE="$1" NODE_DIR="$(node_dir "$1")" NODE_IPS="$(node_ip4 "$1"),$(node_ip6 "$1")" \
     CGROUP2_DIR="$(cgroup2_dir)/$CGROUP/$1" BIN="$BIN" IMAGES="$IMAGES" LOGS="$LOGS" \
     nsenter --net="/run/netns/$(netns "$1")" \
-    unshare --mount --propagation private --pid --cgroup --uts --ipc --fork --kill-child \
-    bash "$cluster_dir/lib/node-init.sh"
+    unshare --cgroup bash "$cluster_dir/lib/node-init.sh" enter
 }
 
 release_node() { touch "$(node_dir "$1")/start"; }
 
 # in_node NODE COMMAND...: in all of the node's namespaces; cp and out have a network only.
+# replace=exec makes the command take the shell's place.
 in_node() {
   local node=$1 pid
   shift
@@ -136,7 +136,7 @@ in_node() {
     cp | out | fab) in_netns "$(netns "$node")" "$@" ;;
     *)
       pid=$(cat "$(node_dir "$node")/pid" 2>/dev/null) || die "no node \"$node\" (there are: $(nodes | tr '\n' ' ')cp out fab)"
-      nsenter --target "$pid" --mount --uts --ipc --net --pid --cgroup --wd=/ -- \
+      ${replace-} nsenter --target "$pid" --mount --uts --ipc --net --pid --cgroup --wd=/ -- \
         env PATH=/opt/kubernetes/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"
       ;;
   esac
