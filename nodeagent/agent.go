@@ -32,7 +32,7 @@ type Options struct {
 	Log    logr.Logger
 	Kernel Kernel
 	Facts  *facts.Store
-	Disk   store.Snapshots
+	Disk   *store.Snapshots
 	// Keys returns the keys that may sign snapshots. It is asked every time:
 	// they are rotated.
 	Keys func() (snapshot.Keys, error)
@@ -97,7 +97,7 @@ func (a *Agent) recover(ctx context.Context, f *snapshot.File, inForce snapshot.
 	}
 	a.holding.keep(s, f.Commit, f.Signature)
 	// Whatever of the two files it was, it is the current one now.
-	if err := errors.Join(a.o.Disk.Propose(f), a.o.Disk.Accept()); err != nil {
+	if err := errors.Join(a.o.Disk.Propose(f, nil), a.o.Disk.Accept()); err != nil {
 		return err
 	}
 	a.o.Log.Info("in force again from disk", "generation", f.Commit.Generation.String(), "digest", f.Commit.Digest.String(), "entries", f.Set.Len())
@@ -167,7 +167,11 @@ func (a *Agent) commit(ctx context.Context, s step, t *wire.Transfer, full bool)
 		return stream.Refuse(wire.ReasonDamaged, "%w", err)
 	}
 	f := &snapshot.File{Commit: t.Commit, Signature: t.Signature, Set: s.set}
-	if err := a.o.Disk.Propose(f); err != nil {
+	var by *store.Change
+	if !full {
+		by = &store.Change{From: *t.Base, Delta: t.Delta}
+	}
+	if err := a.o.Disk.Propose(f, by); err != nil {
 		return stream.Refuse(wire.ReasonInternal, "%w", err)
 	}
 	if err := a.realise(ctx, s, t.Commit, full, t.Delta); err != nil {

@@ -79,7 +79,7 @@ func restart(t *testing.T, dir string, k *kernel) *bench {
 	}
 	b := &bench{kernel: k, facts: f, dir: dir, keys: snapshot.NewKeys(signingKey.Public().(ed25519.PublicKey))}
 	b.Agent = New(Options{
-		Node: node, Log: logr.Discard(), Kernel: k, Facts: f, Disk: store.Snapshots{Dir: dir}, Now: time.Now,
+		Node: node, Log: logr.Discard(), Kernel: k, Facts: f, Disk: store.NewSnapshots(dir), Now: time.Now,
 		Keys: func() (snapshot.Keys, error) { return b.keys, nil },
 	})
 	return b
@@ -211,7 +211,7 @@ func TestCrashAfterFlip(t *testing.T) {
 	one, two := set(node, "a"), set(node, "a", "b")
 	b.mustApply(t, full(1, one))
 	c, sig := commitOf(2, two, signingKey)
-	if err := b.o.Disk.Propose(&snapshot.File{Commit: c, Signature: sig, Set: two}); err != nil {
+	if err := b.o.Disk.Propose(&snapshot.File{Commit: c, Signature: sig, Set: two}, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.kernel.gen, b.kernel.digest, b.kernel.set = c.Generation, c.Digest, two
@@ -297,7 +297,7 @@ func TestRecoverFallsBack(t *testing.T) {
 	b.mustApply(t, full(1, one))
 	c, _ := commitOf(2, two, signingKey)
 	c.Node = "n2"
-	if err := b.o.Disk.Propose(&snapshot.File{Commit: c, Signature: snapshot.Sign(signingKey, c), Set: two}); err != nil {
+	if err := b.o.Disk.Propose(&snapshot.File{Commit: c, Signature: snapshot.Sign(signingKey, c), Set: two}, nil); err != nil {
 		t.Fatal(err)
 	}
 	again := restart(t, b.dir, &kernel{})

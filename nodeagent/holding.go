@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
 )
 
@@ -45,7 +46,7 @@ func (h *holding) prepare(d snapshot.Delta, full bool) step {
 		set.Apply(d)
 		return step{set: set}
 	}
-	undo := inverse(h.set, d)
+	undo := store.Inverse(h.set, d)
 	h.set.Apply(d)
 	return step{set: h.set, undo: undo, same: true}
 }
@@ -86,23 +87,6 @@ func (h *holding) retire(was []snapshot.Entry) {
 			h.retired[r.ID] = r
 		}
 	}
-}
-
-// inverse is the delta that takes a set back after d was applied to it.
-func inverse(set *snapshot.Set, d snapshot.Delta) (undo snapshot.Delta) {
-	for _, e := range d.Upserts {
-		if was, ok := set.Get(e.ID()); ok {
-			undo.Upserts = append(undo.Upserts, snapshot.Entry{Table: e.Table, Key: e.Key, Value: was})
-		} else {
-			undo.Deletes = append(undo.Deletes, e.ID())
-		}
-	}
-	for _, id := range d.Deletes {
-		if was, ok := set.Get(id); ok {
-			undo.Upserts = append(undo.Upserts, snapshot.Entry{Table: id.Table, Key: []byte(id.Key), Value: was})
-		}
-	}
-	return undo
 }
 
 // current returns what is held, and whether anything is.
