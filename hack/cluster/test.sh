@@ -164,6 +164,8 @@ END
   mkdir "$work/rootfs"
   cp /bin/busybox "$work/rootfs/"
   "$here/mkimage.sh" "$work/image.tar" palisade.dev/cluster-test:dev "$work/rootfs" '["/busybox"]'
+  "$here/mkimage.sh" "$work/again.tar" palisade.dev/cluster-test:dev "$work/rootfs" '["/busybox"]'
+  expect "mkimage gives the same bytes again" cmp "$work/image.tar" "$work/again.tar"
   expect "load-image" "$cluster" load-image "$work/image.tar"
   expect "a pod of that image runs" prints '^hello$' kc run hello --image=palisade.dev/cluster-test:dev --restart=Never --attach --quiet -- echo hello
   expect "status" "$cluster" status
@@ -241,11 +243,24 @@ expect_nothing_left() { # AFTER
   expect "after $1: no state" test ! -e "$STATE"
 }
 
+# sleepers COUNT: that many processes of the cluster are "sleep 1000".
+sleepers() {
+  local pid count=0
+  for pid in $(cgroup_pids); do
+    [[ $(tr '\0' ' ' <"/proc/$pid/cmdline") != "sleep 1000 " ]] || count=$((count + 1))
+  done
+  [[ $count -eq $1 ]]
+}
+
 part_remains() {
+  local where
   remember
   expect "there was something to leave behind" test "$(wc -l <"$work/processes")" -gt 20
-  "$cluster" exec n1 sleep 1000 2>/dev/null &
-  within 5 grep -qsz 1000 /proc/[0-9]*/cmdline
+  for where in n1 out; do
+    "$cluster" exec $where sleep 1000 2>/dev/null &
+    disown
+  done
+  expect "two commands run in it" within 5 sleepers 2
   remember
   expect "down" "$cluster" down
   expect_nothing_left down
