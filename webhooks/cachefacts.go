@@ -185,8 +185,9 @@ func (f CacheFacts) addressGroups(ctx context.Context) ([]model.AddressGroup, er
 	return out, nil
 }
 
-// unneeded are named ports of the system's pods that it can live without.
-var unneeded = []string{"metrics"}
+// unneeded are named ports of the system's pods that nobody but their own node, or
+// nobody that the system depends on, has to reach.
+var unneeded = []string{"health", "metrics"}
 
 // needs lists the connections that the policy system cannot do without: nodes
 // (agents use their network) and the API server to its pods, and its pods to
