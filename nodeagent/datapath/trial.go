@@ -37,7 +37,10 @@ type TrialOptions struct {
 const defaultQuestions = 1024
 
 // NewTrial loads a trial.
-func NewTrial(o TrialOptions) (*Trial, error) {
+func NewTrial(o TrialOptions) (*Trial, error) { return newTrial(o, nil, nil) }
+
+// newTrial loads a trial, on tables of others if they are given.
+func newTrial(o TrialOptions, sides, active *ebpf.Map) (*Trial, error) {
 	if o.Questions == 0 {
 		o.Questions = defaultQuestions
 	}
@@ -53,7 +56,11 @@ func NewTrial(o TrialOptions) (*Trial, error) {
 			return nil, fmt.Errorf("variable %s: %w", name, err)
 		}
 	}
-	c, err := ebpf.NewCollection(spec)
+	replace := map[string]*ebpf.Map{}
+	if sides != nil {
+		replace[bpf.MapSides], replace[bpf.MapActive] = sides, active
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -68,6 +75,17 @@ func NewTrial(o TrialOptions) (*Trial, error) {
 		questions: c.Maps[bpf.MapQuestions],
 		memory:    memory,
 	}, nil
+}
+
+// answer asks questions and reads what was found.
+func (t *Trial) answer(questions []bpf.Question) ([]bpf.Outcome, error) {
+	if len(questions) == 0 {
+		return nil, nil
+	}
+	if err := errors.Join(t.Ask(0, questions), t.Run(0, len(questions))); err != nil {
+		return nil, err
+	}
+	return t.Outcomes(0, len(questions))
 }
 
 // Close frees the trial.
@@ -194,13 +212,7 @@ func JudgeSnapshot(own, common *snapshot.Set, facts []layout.Binding, connection
 		}
 		questions[i] = q
 	}
-	if len(questions) == 0 {
-		return nil, nil
-	}
-	if err := errors.Join(t.Ask(0, questions), t.Run(0, len(questions))); err != nil {
-		return nil, err
-	}
-	raw, err := t.Outcomes(0, len(questions))
+	raw, err := t.answer(questions)
 	if err != nil {
 		return nil, err
 	}

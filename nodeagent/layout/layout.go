@@ -211,7 +211,7 @@ func (l *Layout) resolve(c *changes, touched map[netip.Addr]struct{}) (*numbers,
 		return nil, err
 	}
 	n.sweepRecords()
-	return n, n.placeRules(l.store, l.options.MaxRules)
+	return n, n.placeRules(l.store, c, l.options.MaxRules)
 }
 
 // applyPlain writes what changed where no policy did.

@@ -295,10 +295,10 @@ func (n *numbers) sweepRecords() {
 }
 
 // placeRules gives a slot to every rule, and checks that programs name no others.
-func (n *numbers) placeRules(s *store, limit int) error {
+func (n *numbers) placeRules(s *store, c *changes, limit int) error {
 	for id := range n.rules.byID {
 		if _, ok := s.rules[id]; !ok {
-			n.rules.release(id)
+			n.rules.release(id, c.gone[id])
 		}
 	}
 	needed := make(map[snapshot.RuleID]bool, len(s.rules))

@@ -46,13 +46,17 @@ func (l *Layout) Lost(side int) {
 // Ready reports whether an update was ever taken in.
 func (l *Layout) Ready() bool { return l.im != nil }
 
-// Rule tells what a rule slot stands for. Slots below bpf.RuleFirst, and free ones, are nobody's.
+// Rule tells what a rule slot stands for, or stood for until it became free. Slots
+// below bpf.RuleFirst, and those never used, are nobody's.
 func (l *Layout) Rule(slot bpf.RuleSlot) (snapshot.RuleRow, bool) {
 	i := int(slot) - int(bpf.RuleFirst)
 	if i < 0 || i >= len(l.n.rules.ids) {
 		return snapshot.RuleRow{}, false
 	}
-	row, ok := l.store.rules[l.n.rules.ids[i]]
+	if row, ok := l.store.rules[l.n.rules.ids[i]]; ok {
+		return row, true
+	}
+	row, ok := l.n.rules.former[slot]
 	return row, ok
 }
 
@@ -147,4 +151,16 @@ func RulesOf(lines []bpf.Line) []snapshot.RuleID {
 		out = out[:len(out)-1]
 	}
 	return out
+}
+
+// PeerGroups lists the groups of a peer, by the value of its address in the kernel.
+func (l *Layout) PeerGroups(value uint32) []snapshot.GroupID {
+	number := value & bpf.PeerNumber
+	if value&bpf.PeerLocal == 0 {
+		return l.Class(number)
+	}
+	if number >= uint32(len(l.slots)) {
+		return nil
+	}
+	return l.Class(l.n.combos[l.held[l.slots[number]].combo])
 }

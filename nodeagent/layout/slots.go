@@ -15,16 +15,17 @@ import (
 type slots struct {
 	byID    map[snapshot.RuleID]bpf.RuleSlot
 	ids     []snapshot.RuleID // by slot, from bpf.RuleFirst on
-	free    []bpf.RuleSlot    // the next to be taken last
+	free    []bpf.RuleSlot    // the longest free first: events of the last user may still come
+	former  map[bpf.RuleSlot]snapshot.RuleRow
 	leaving []bpf.RuleSlot
 }
 
 func newSlots() *slots {
-	return &slots{byID: map[snapshot.RuleID]bpf.RuleSlot{}}
+	return &slots{byID: map[snapshot.RuleID]bpf.RuleSlot{}, former: map[bpf.RuleSlot]snapshot.RuleRow{}}
 }
 
 func (s *slots) clone() *slots {
-	return &slots{maps.Clone(s.byID), slices.Clone(s.ids), slices.Clone(s.free), slices.Clone(s.leaving)}
+	return &slots{maps.Clone(s.byID), slices.Clone(s.ids), slices.Clone(s.free), maps.Clone(s.former), slices.Clone(s.leaving)}
 }
 
 func (s *slots) place(id snapshot.RuleID, limit int) error {
@@ -32,8 +33,8 @@ func (s *slots) place(id snapshot.RuleID, limit int) error {
 		return nil
 	}
 	var slot bpf.RuleSlot
-	if n := len(s.free); n > 0 {
-		slot, s.free = s.free[n-1], s.free[:n-1]
+	if len(s.free) > 0 {
+		slot, s.free = s.free[0], s.free[1:]
 	} else {
 		slot = bpf.RuleFirst + bpf.RuleSlot(len(s.ids))
 		if int(slot) >= limit {
@@ -43,11 +44,14 @@ func (s *slots) place(id snapshot.RuleID, limit int) error {
 	}
 	s.ids[slot-bpf.RuleFirst] = id
 	s.byID[id] = slot
+	delete(s.former, slot)
 	return nil
 }
 
-func (s *slots) release(id snapshot.RuleID) {
+// release frees the slot of a rule, whose last row is kept for what is late.
+func (s *slots) release(id snapshot.RuleID, row snapshot.RuleRow) {
 	slot := s.byID[id]
+	s.former[slot] = row
 	delete(s.byID, id)
 	s.ids[slot-bpf.RuleFirst] = snapshot.RuleID{}
 	s.leaving = append(s.leaving, slot)
@@ -67,5 +71,4 @@ func (s *slots) adopt(ids []snapshot.RuleID) {
 		}
 		s.byID[id] = slot
 	}
-	slices.Reverse(s.free)
 }

@@ -58,6 +58,7 @@ type changes struct {
 	programs  map[snapshot.ProgramID]bool // whose content changed
 	addresses map[netip.Addr]struct{}     // whose holder changed
 	uids      map[string]struct{}         // pods whose row or addresses changed
+	gone      map[snapshot.RuleID]snapshot.RuleRow
 }
 
 func newChanges() *changes {
@@ -66,6 +67,7 @@ func newChanges() *changes {
 		programs:  map[snapshot.ProgramID]bool{},
 		addresses: map[netip.Addr]struct{}{},
 		uids:      map[string]struct{}{},
+		gone:      map[snapshot.RuleID]snapshot.RuleRow{},
 	}
 }
 
@@ -151,6 +153,7 @@ func (s *store) remove(c *changes, row snapshot.Row) {
 	case snapshot.MetaRow:
 		s.upsert(c, snapshot.MetaRow{})
 	case snapshot.RuleRow:
+		c.gone[r.ID] = s.rules[r.ID]
 		drop(c, s.rules, r.ID)
 		c.policy = true
 	case snapshot.ProgramRow:
@@ -273,6 +276,7 @@ func (s *store) reset(c *changes) {
 	for id := range s.programs {
 		c.programs[id] = true
 	}
+	maps.Copy(c.gone, s.rules)
 	for uid := range s.locals {
 		c.uids[uid] = struct{}{}
 	}
