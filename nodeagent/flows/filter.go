@@ -87,6 +87,17 @@ func (p *Printer) row(f Flow) error {
 	if f.Message != "" {
 		by += ": " + strings.Join(strings.Fields(f.Message), " ")
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%s\t%s\n", f.Time.Format("15:04:05.000"), f.Verdict, f.From, f.To, f.To.Port, f.Protocol, by)
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Time.Format("15:04:05.000"), f.Verdict, f.From, f.To, port(f), by)
 	return w.Flush()
+}
+
+// port is what a rule would have to name.
+func port(f Flow) string {
+	switch {
+	case f.ICMP != nil:
+		return fmt.Sprintf("%d.%d/%s", f.ICMP.Type, f.ICMP.Code, f.Protocol)
+	case f.To.Port == 0:
+		return f.Protocol
+	}
+	return fmt.Sprintf("%d/%s", f.To.Port, f.Protocol)
 }

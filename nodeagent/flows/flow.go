@@ -24,6 +24,7 @@ type Flow struct {
 	From       End       `json:"from"`
 	To         End       `json:"to"`
 	Protocol   string    `json:"protocol"`
+	ICMP       *ICMP     `json:"icmp,omitempty"`
 	Egress     Judged    `json:"egress"`
 	Ingress    Judged    `json:"ingress"`
 	Generation string    `json:"generation"`
@@ -76,6 +77,12 @@ type End struct {
 	Name      string     `json:"name,omitempty"`
 	Addr      netip.Addr `json:"addr"`
 	Port      uint16     `json:"port,omitempty"`
+}
+
+// ICMP is the type and code that opened an ICMP or ICMPv6 exchange.
+type ICMP struct {
+	Type uint8 `json:"type"`
+	Code uint8 `json:"code"`
 }
 
 // String is NAMESPACE/NAME, or the address of what has no name.

@@ -1,0 +1,150 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"palisade.dev/palisade/nodeagent/datapath"
+	"palisade.dev/palisade/nodeagent/flows"
+	"palisade.dev/palisade/nodeagent/layout"
+)
+
+// Pinned is the datapath of package datapath as an agent uses it.
+type Pinned struct {
+	*datapath.Datapath
+	log logr.Logger
+}
+
+// OpenDatapath loads or adopts the kernel's half.
+func OpenDatapath(c datapath.Config, log logr.Logger) (*Pinned, error) {
+	d, err := datapath.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Pinned{d, log}, nil
+}
+
+// Apply takes an update entirely or not at all.
+func (p *Pinned) Apply(ctx context.Context, u layout.Update) error {
+	r, err := p.Datapath.Apply(ctx, u)
+	if err == nil {
+		p.log.V(1).Info("tables written", "lines", r.Lines, "rebuilt", r.Rebuilt, "flipped", r.Flipped.String(), "drain", r.Drain.String(), "total", r.Total.String())
+	}
+	return err
+}
+
+// Audit compares the kernel with what was applied, repairs it, and describes what
+// it found.
+func (p *Pinned) Audit(ctx context.Context) (string, error) {
+	drift, err := p.Datapath.Audit(ctx)
+	return drift.String(), err
+}
+
+// lossEvery is how often lost records are looked for.
+const lossEvery = time.Second
+
+// Flows hands on what the kernel reports, until ctx ends.
+func (p *Pinned) Flows(ctx context.Context, a *Agent, hub *flows.Hub) error {
+	events, err := p.Events()
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	stop := context.AfterFunc(ctx, func() { _ = events.Close() })
+	defer stop()
+	names := newNamer(a.holding, a.o.Facts.Bindings)
+	lost := losses{read: p.lostSoFar}
+	if _, err := lost.since(); err != nil { // what was lost before this agent is not its to tell
+		return err
+	}
+	next := time.Now()
+	for {
+		events.SetDeadline(next)
+		e, err := events.Read()
+		switch {
+		case err == nil:
+			f := names.flow(e)
+			f.Node = a.o.Node
+			hub.Publish(f)
+		case errors.Is(err, datapath.ErrClosed):
+			return nil
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("events: %w", err)
+		}
+		if now := time.Now(); !now.Before(next) {
+			next = now.Add(lossEvery)
+			n, err := lost.since()
+			if err != nil {
+				return err
+			}
+			hub.Lost(n)
+			a.LostFlows(n)
+		}
+	}
+}
+
+// lostSoFar counts the records that the kernel did not deliver: over the limits of
+// their rules, and those that found the ring full.
+func (p *Pinned) lostSoFar() (uint64, error) {
+	ring, err := p.RingLost()
+	if err != nil {
+		return 0, err
+	}
+	counters, err := p.Counters()
+	if err != nil {
+		return 0, err
+	}
+	total := uint64(ring)
+	for _, c := range counters {
+		total += uint64(c.Lost)
+	}
+	return total, nil
+}
+
+// losses turns a count that grows into what was added. It may also shrink, when a
+// rule goes and takes its count along.
+type losses struct {
+	read func() (uint64, error)
+	last uint64
+}
+
+func (l *losses) since() (uint64, error) {
+	now, err := l.read()
+	if err != nil {
+		return 0, err
+	}
+	was := l.last
+	l.last = now
+	if now < was {
+		return 0, nil
+	}
+	return now - was, nil
+}
+
+// interfaceName is what people know an interface by, or its number.
+func interfaceName(index uint32) string {
+	if index == 0 {
+		return ""
+	}
+	i, err := net.InterfaceByIndex(int(index))
+	if err != nil {
+		return fmt.Sprintf("#%d", index)
+	}
+	return i.Name
+}
+
+// portOf leaves out what is no port.
+func portOf(a netip.AddrPort, protocol uint8) uint16 {
+	switch protocol {
+	case 6, 17, 132:
+		return a.Port()
+	}
+	return 0
+}

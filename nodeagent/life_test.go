@@ -1,0 +1,278 @@
+package nodeagent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/vishvananda/netlink"
+
+	"palisade.dev/palisade/nodeagent/cni"
+	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/flows"
+	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/nodeagent/store"
+	"palisade.dev/palisade/snapshot"
+)
+
+// isolated runs the rest of the test in a process of its own, with network and
+// mounts of its own: an agent changes its node, and this machine is none.
+func isolated(t *testing.T) bool {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes network and mount namespaces")
+	}
+	if os.Getenv("PALISADE_ISOLATED") == t.Name() {
+		// The private mounts must not reach the machine's.
+		if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkSetUp(lo); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "PALISADE_ISOLATED="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if strings.Contains(string(out), "--- SKIP") {
+		t.Skip(string(out))
+	}
+	return false
+}
+
+// path is a datapath whose kernel is a map.
+type path struct {
+	kernel
+	flows  chan flows.Flow
+	closed bool
+}
+
+func (p *path) Flows(ctx context.Context, _ *Agent, hub *flows.Hub) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f := <-p.flows:
+			hub.Publish(f)
+		}
+	}
+}
+func (p *path) Audit(context.Context) (string, error) { return "", nil }
+func (p *path) Close() error                          { p.closed = true; return nil }
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 500 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func TestRun(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	dir := t.TempDir()
+	if err := syscall.Mount("bpf", dir+"/", "bpf", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	state, run := t.TempDir(), t.TempDir()
+	keys, err := snapshot.Keys{}, error(nil)
+	b := restart(t, state, &kernel{})
+	keys = b.keys
+	text, err := keys.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Replace(filepath.Join(state, "keys"), text); err != nil {
+		t.Fatal(err)
+	}
+	b.mustApply(t, full(7, set(node, "a"))) // what an agent of before left on disk
+
+	dp := &path{flows: make(chan flows.Flow)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	c := Config{
+		Node: node, Log: logr.Discard(), StateDir: state, RunDir: run,
+		Host: host.Host{Proc: "/proc", Sys: "/sys", PinDir: dir + "/palisade"},
+		Open: func() (Datapath, error) { return dp, nil }, KeysFile: filepath.Join(state, "keys"),
+		Guard: func() (bool, error) { return true, nil }, HTTP: "127.0.0.1:9444", Looker: &looker{},
+	}
+	go func() { done <- Run(ctx, c) }()
+	const url = "http://127.0.0.1:9444"
+	eventually(t, "ready", func() bool { code, _ := get(t, url+"/readyz"); return code == 200 })
+	if g, _ := dp.Generation(); g.Counter != 7 {
+		t.Errorf("the kernel enforces %s, not what was on disk", g)
+	}
+	if err := Run(ctx, c); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second agent: %v", err)
+	}
+
+	// A pod comes.
+	call, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	lo, err := facts.LinkIndex("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cni.Call(call, filepath.Join(run, "cni.sock"), cni.Request{
+		Op: cni.OpAdd, Attachment: facts.AttachmentID{Container: "c", IfName: "eth0"}, Pod: facts.Pod{UID: "a", Namespace: "shop", Name: "a"},
+		Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Host: lo,
+	}); err != nil {
+		t.Fatal(err)
+	}
+
+	// A connection is denied.
+	go func() {
+		dp.flows <- flows.Flow{Verdict: flows.Deny, To: flows.End{Addr: netip.MustParseAddr("10.0.0.1")}}
+	}()
+	var lines int
+	follow, enough := context.WithCancel(call)
+	if err := flows.Read(follow, filepath.Join(run, "flows.sock"), flows.Query{Last: 10, Follow: true}, func([]byte) error { lines++; enough(); return nil }); err != nil || lines != 1 {
+		t.Errorf("flows: %d lines, %v", lines, err)
+	}
+	enough()
+
+	_, metrics := get(t, url+"/metrics")
+	for _, want := range []string{
+		`palisade_nodeagent_generation_counter{epoch="0",term="1"} 7`, "palisade_nodeagent_addresses_bound 1",
+		`palisade_nodeagent_flow_records_total{result="published"} 1`, "palisade_nodeagent_controller_connected 0",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+	_, body := get(t, url+"/status")
+	var s Status
+	if err := json.Unmarshal([]byte(body), &s); err != nil || s.Generation != "0.1.7" || len(s.Conditions) != 2 || !s.Conditions[0].Holds {
+		t.Errorf("status %s, %v", body, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if !dp.closed {
+		t.Error("the datapath was not closed")
+	}
+	if _, err := net.Dial("unix", filepath.Join(run, "cni.sock")); err == nil {
+		t.Error("the socket is still served")
+	}
+}
+
+func TestRunRefusesHost(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	err := Run(context.Background(), Config{
+		Node: node, Log: logr.Discard(), StateDir: t.TempDir(), Host: host.Default(t.TempDir()),
+		Open: func() (Datapath, error) { t.Error("opened"); return nil, nil },
+	})
+	if !errors.Is(err, ErrHost) || !strings.Contains(err.Error(), "mount -t bpf") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("without a BPF file system: %v", err)
+	}
+}
+
+func TestStandalone(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir, state := t.TempDir(), t.TempDir()
+	if err := syscall.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	dp := &path{}
+	s := &Standalone{
+		Node: node, StateDir: state, Host: host.Default(dir), Looker: &looker{host: facts.Interface{Name: "v", Index: 3}},
+		Open:       func() (Datapath, error) { return dp, nil },
+		Interfaces: map[facts.PodUID]string{"b": "lo"},
+	}
+	plan, err := s.Plan(set(node, "a", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Pods) != 2 || len(plan.Delta.Upserts) != 5 {
+		t.Errorf("plan: %d pods, %d rows", len(plan.Pods), len(plan.Delta.Upserts))
+	}
+	if es, err := os.ReadDir(state); err != nil || len(es) != 0 {
+		t.Errorf("planning left %v, %v", es, err)
+	}
+	if c, err := plan.Apply(t.Context()); err != nil || c.Generation.Counter != 1 || dp.digest != set(node, "a", "b").Digest() || len(dp.facts) != 2 {
+		t.Errorf("applied %v, %v; kernel %s with %v", c, err, dp.digest, dp.facts)
+	}
+	// An agent was here meanwhile.
+	dp.gen = snapshot.Generation{Epoch: 1, Term: 4, Counter: 9}
+	plan, err = s.Plan(set(node, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Delta.Deletes) != 2 || len(plan.Delta.Upserts) != 0 {
+		t.Errorf("second plan: %v", plan.Delta)
+	}
+	if c, err := plan.Apply(t.Context()); err != nil || c.Generation.String() != "1.4.10" || len(dp.facts) != 1 {
+		t.Errorf("applied %v, %v, facts %v", c, err, dp.facts)
+	}
+
+	// Nothing of a plan that the kernel refuses.
+	was := dp.digest
+	dp.refuse = errors.New("no room")
+	if plan, err = s.Plan(set(node, "b")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.Apply(t.Context()); err == nil || dp.digest != was {
+		t.Errorf("refused: %v, kernel %s", err, dp.digest)
+	}
+	dp.refuse = nil
+	if _, err := s.Plan(set(node, "c")); err == nil || !strings.Contains(err.Error(), "pod shop/c is said to be on this node, but no process") {
+		t.Errorf("a pod that is nowhere: %v", err)
+	}
+	if _, err := s.Plan(set("n2")); err == nil {
+		t.Error("another node's snapshot was planned")
+	}
+	if err := Forget(state); err != nil {
+		t.Fatal(err)
+	}
+	if es, err := os.ReadDir(state); err != nil || len(es) != 1 { // the lock stays
+		t.Errorf("left behind: %v, %v", es, err)
+	}
+}
