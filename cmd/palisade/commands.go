@@ -4,9 +4,12 @@ import "github.com/spf13/cobra"
 
 // commands are all subcommands, each made by a function in the file of its name.
 var commands = []func(*env) *cobra.Command{
+	newApply,
 	newCompile,
 	newExplain,
+	newFlows,
 	newReach,
 	newStatus,
+	newUninstall,
 	newVersion,
 }

@@ -230,7 +230,7 @@ check $work/refused $work/expected
 echo "  the pairs are judged as before"
 
 step "7. Nothing runs, and enforcement holds: it is the kernel that judges"
-if pgrep -x 'palisade|nodeagent'; then fail "a program of Palisade still runs"; fi
+if pgrep -x palisade || pgrep -x nodeagent; then fail "a program of Palisade still runs"; fi
 echo "  no process of Palisade; pinned: $(ls /sys/fs/bpf/palisade | tr '\n' ' ')"
 reach $work/alone
 check $work/alone $work/expected
