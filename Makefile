@@ -76,6 +76,10 @@ test-bpf: ## BPF programs: test-run, and real packets between namespaces (root)
 test-torn: ## No verdict mixes two generations (TORN_SECONDS=30 shortens it; root)
 	hack/test.sh torn
 
+.PHONY: test-vm
+test-vm: ## What needs another kernel, in virtual machines with those of the distribution
+	hack/test.sh vm
+
 .PHONY: test-controller
 test-controller: ## Controller and webhook against a real API server
 	hack/test.sh controller
@@ -91,6 +95,10 @@ test-lite: ## The demo without Kubernetes: network namespaces as pods (root)
 .PHONY: lint
 lint: ## golangci-lint with the import rules of .golangci.yml
 	hack/lint.sh
+
+.PHONY: mutate
+mutate: ## Check the tests: plant defects one by one; each has to be noticed (root)
+	go run ./hack/mutate
 
 ##@ Measuring
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # test.sh: runs stages of the test suite and says what each took.
 #
-#   hack/test.sh all|fast|STAGE...     STAGE: arch unit rego cel bpf torn controller lite e2e
+#   hack/test.sh all|fast|STAGE...     STAGE: arch unit rego cel bpf torn vm controller lite e2e
 #
 # A failed stage does not stop the ones after it; the exit code is 1 if any
 # failed. PALISADE_FULL=1 asks the tests for their full counts. A stage that
@@ -11,14 +11,15 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 export PALISADE_CACHE=${PALISADE_CACHE:-${HOME:-/root}/.cache/palisade}
-readonly ALL="arch unit rego cel bpf torn controller lite e2e"
+readonly ALL="arch unit rego cel bpf torn vm controller lite e2e"
 
 # Packages of the stages that need more than Go. What is in none of them is "unit".
 readonly REGO="./webhooks/..."
 readonly CEL="./api/... ./test/cel/..."
-readonly BPF="./bpf/... ./nodeagent/... ./cmd/nodeagent/... ./cmd/cni/..."
+readonly BPF="./bpf/... ./nodeagent/... ./cmd/nodeagent/... ./cmd/cni/... ./test/datapath/..."
+readonly VM="./hack/vm/... ./test/vm/..."
 readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/kubetest/... ./test/webhook/... ./test/controller/..."
-readonly ELSEWHERE="./test/arch/... ./test/torn/... ./test/e2e/... ./test/bench/... $REGO $CEL $BPF $CONTROLLER"
+readonly ELSEWHERE="./test/arch/... ./test/torn/... ./test/e2e/... ./test/bench/... $REGO $CEL $BPF $VM $CONTROLLER"
 
 counts=$(mktemp)
 table=$(mktemp)
@@ -66,6 +67,7 @@ stage_unit() {
 stage_rego() { gotest -- $REGO; }
 stage_cel() { kubernetes && gotest -timeout=15m -- $CEL; }
 stage_bpf() { as_root "loading BPF programs" && hack/deps.sh cluster && gotest -timeout=20m -p=1 -- $BPF; }
+stage_vm() { hack/deps.sh vm && gotest -timeout=20m -p=1 -- $VM; }
 stage_torn() {
   as_root "loading BPF programs" || return
   mkdir -p bin && go build -o bin/torn ./test/torn && counted bin/torn | tee "$counts.torn"

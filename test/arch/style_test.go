@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,12 +18,13 @@ func TestPackagesSayTheirPurpose(t *testing.T) {
 		if len(p.GoFiles) == 0 {
 			continue // tests only
 		}
-		want := "Package " + p.Name + " "
+		want := []string{"Package " + p.Name + " "}
 		if p.Name == "main" {
-			want = "Command "
+			base := path.Base(p.place)
+			want = []string{"Command " + base + " ", strings.ToUpper(base[:1]) + base[1:] + " "}
 		}
-		if !strings.HasPrefix(p.Doc, want) {
-			t.Errorf("%s: its comment begins %q; want %q and what the package is for", p.place, p.Doc, want+"...")
+		if !slices.ContainsFunc(want, func(w string) bool { return strings.HasPrefix(p.Doc, w) }) {
+			t.Errorf("%s: its comment begins %q; want %q and what the package is for", p.place, p.Doc, want[0]+"...")
 		}
 	}
 }
