@@ -65,15 +65,15 @@ func (t *Tables) judge(direction model.Direction, subject, peer netip.Addr, c mo
 	if !otherKnown {
 		other = snapshot.AddressRow{Addr: peer, Kind: snapshot.WorldKind}
 	}
-	host := t.host(own)
-	if ownKnown && otherKnown && sameEndpoint(own, other) {
-		return implicit(model.RuleSelf), nil
-	}
-	if direction == model.Ingress && ownKnown && otherKnown && isPod(own) && host != nil && isNode(other, host.name) {
-		return implicit(model.RuleOwnNode), nil
-	}
 	if !ownKnown || model.EndpointKind(own.Endpoint) == model.EndpointNode {
 		return implicit(model.RuleNobody), nil
+	}
+	if otherKnown && sameEndpoint(own, other) {
+		return implicit(model.RuleSelf), nil
+	}
+	host := t.host(own)
+	if direction == model.Ingress && otherKnown && isPod(own) && host != nil && isNode(other, host.name) {
+		return implicit(model.RuleOwnNode), nil
 	}
 	if host == nil {
 		return model.Judgement{}, fmt.Errorf("%s (%s): no node's rows say that it hosts it", endpointID(own), subject)

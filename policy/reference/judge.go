@@ -81,12 +81,12 @@ func (q question) judge(direction model.Direction, subject, peer end) model.Judg
 // asked, if there is one.
 func builtin(direction model.Direction, subject, peer *model.Endpoint) (string, bool) {
 	switch {
-	case subject != nil && peer != nil && subject.ID == peer.ID:
+	case subject == nil || subject.ID.Kind == model.EndpointNode:
+		return model.RuleNobody, true // policies protect pods and external workloads
+	case peer != nil && peer.ID == subject.ID:
 		return model.RuleSelf, true // a pod reaches itself
 	case direction == model.Ingress && hosts(peer, subject):
 		return model.RuleOwnNode, true // its own node reaches it
-	case subject == nil || subject.ID.Kind == model.EndpointNode:
-		return model.RuleNobody, true // policies protect pods and external workloads
 	default:
 		return "", false
 	}
