@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"palisade.dev/palisade/policy/compile"
+	"palisade.dev/palisade/cmd/palisade/judge"
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/snapshot"
 )
@@ -86,23 +86,12 @@ type compiled struct {
 	nodes  map[model.NodeName]*snapshot.Set
 }
 
-// compileCluster compiles a cluster. A policy that does not fit is an error: on
-// a cluster the rest would be enforced without it, and an answer that leaves it
-// out would mislead.
 func compileCluster(cluster model.Cluster) (*compiled, error) {
-	c := compile.Full(cluster, compile.Options{})
-	var errs []error
-	for _, r := range c.Refusals() {
-		errs = append(errs, &r)
-	}
-	if err := errors.Join(errs...); err != nil {
+	c, err := judge.Compile(cluster)
+	if err != nil {
 		return nil, err
 	}
-	out := &compiled{common: c.Common(), nodes: map[model.NodeName]*snapshot.Set{}}
-	for _, name := range c.NodeNames() {
-		out.nodes[name] = c.Node(name)
-	}
-	return out, nil
+	return &compiled{common: c.Common, nodes: c.Nodes}, nil
 }
 
 func (c *compiled) names() []model.NodeName {

@@ -9,16 +9,17 @@ import (
 
 	"pgregory.net/rapid"
 
+	"palisade.dev/palisade/cmd/palisade/judge"
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/test/corpus"
 	"palisade.dev/palisade/test/corpus/random"
 )
 
-// judges are those that need nothing but the scenario; the kernel and real pods
-// are asked in test/datapath and test/e2e.
+// judges are those that need nothing but the scenario; the kernel is asked in
+// test/datapath.
 var judges = map[string]corpus.Maker{
-	"reference": corpus.Reference,
-	"tables":    corpus.Tables,
+	"reference": judge.Reference,
+	"tables":    judge.Tables,
 }
 
 func TestCorpus(t *testing.T) {
@@ -33,11 +34,11 @@ func TestCorpus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, s := range scenarios {
 				t.Run(s.Name, func(t *testing.T) {
-					judge, err := make(s.Cluster)
+					ask, err := make(s.Cluster)
 					if err != nil {
 						t.Fatal(err)
 					}
-					wrong, err := s.Check(judge)
+					wrong, err := s.Check(ask)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -66,12 +67,12 @@ func TestCheckNotices(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, s := range scenarios {
-				judge, err := corpus.Reference(s.Cluster)
+				ask, err := judge.Reference(s.Cluster)
 				if err != nil {
 					t.Fatal(err)
 				}
 				wrong, err := s.Check(func(conns []model.Connection) ([]model.Outcome, error) {
-					out, err := judge(conns)
+					out, err := ask(conns)
 					for i := range out {
 						spoil(&out[i])
 					}
@@ -109,11 +110,11 @@ func TestRandom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cluster := random.Cluster(t)
 		conns := random.Connections(t, cluster, connections)
-		judge, err := corpus.Reference(cluster)
+		ask, err := judge.Reference(cluster)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := judge(conns)
+		want, err := ask(conns)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,11 +130,11 @@ func TestRandom(t *testing.T) {
 			}
 		}
 		for name, make := range judges {
-			judge, err := make(cluster)
+			ask, err := make(cluster)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			have, err := judge(conns)
+			have, err := ask(conns)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
