@@ -21,7 +21,7 @@ func TestPackagesSayTheirPurpose(t *testing.T) {
 		want := []string{"Package " + p.Name + " "}
 		if p.Name == "main" {
 			base := path.Base(p.place)
-			want = []string{"Command " + base + " ", strings.ToUpper(base[:1]) + base[1:] + " "}
+			want = []string{"Command ", strings.ToUpper(base[:1]) + base[1:] + " "}
 		}
 		if !slices.ContainsFunc(want, func(w string) bool { return strings.HasPrefix(p.Doc, w) }) {
 			t.Errorf("%s: its comment begins %q; want %q and what the package is for", p.place, p.Doc, want[0]+"...")

@@ -68,8 +68,9 @@ func newCluster(t *testing.T) *cluster {
 	create(t, c.client, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}})
 	create(t, c.client, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
 	for _, file := range []string{"rbac", "service", "validatingadmissionpolicy", "validatingwebhookconfiguration"} {
-		c.install(t, file+".yaml")
+		c.install(t, filepath.Join("webhook", file+".yaml"))
 	}
+	c.install(t, filepath.Join("rbac", "roles.yaml"))
 	return c
 }
 
@@ -99,11 +100,11 @@ func scheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
-// install applies a file of config/webhook. The server runs here and not behind
+// install applies a file of config. The webhook's server runs here and not behind
 // a Service, so its address takes the Service's place.
 func (c *cluster) install(t *testing.T, file string) {
 	t.Helper()
-	f, err := os.Open(filepath.Join("..", "..", "config", "webhook", file))
+	f, err := os.Open(filepath.Join("..", "..", "config", file))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,6 +61,8 @@ func TestAdmission(t *testing.T) {
 	t.Run("overlap", func(t *testing.T) { c.testOverlap(t) })
 	t.Run("the Admin tier needs write-admin", func(t *testing.T) { c.testAdminTier(t) })
 
+	t.Run("roles", func(t *testing.T) { c.testRoles(t) })
+
 	create(t, c.client, networkPolicy("stands"))
 	stop()
 	c.waitUntilAnswered(t, false)
