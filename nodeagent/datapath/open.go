@@ -319,7 +319,7 @@ func (d *Datapath) Close() error {
 
 // Uninstall closes the datapath and takes it out of the kernel: traffic is open.
 func (d *Datapath) Uninstall() error {
-	return errors.Join(d.Close(), Remove(d.config.PinDir))
+	return errors.Join(Remove(d.config.PinDir), d.Close())
 }
 
 // Remove detaches what is pinned in a directory and removes it, whether or not an
@@ -335,7 +335,7 @@ func Remove(dir string) error {
 	known := map[string]bool{bpf.MapPrograms: true}
 	for _, a := range attachments {
 		known[a.name] = true
-		if err := os.Remove(filepath.Join(dir, a.name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := detach(filepath.Join(dir, a.name)); err != nil {
 			return fmt.Errorf("detach %s: %w", a.name, err)
 		}
 	}
@@ -350,6 +350,19 @@ func Remove(dir string) error {
 		return fmt.Errorf("remove pins: %w", err)
 	}
 	return nil
+}
+
+// detach removes a pinned link. The pin goes before the last descriptor: closing
+// that one waits until the program is off its hook, removing a file does not.
+func detach(path string) error {
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(path), l.Close())
 }
 
 // removeOtherTables drops the maps of other formats and sizes, which nothing uses.
