@@ -58,19 +58,30 @@ func (a *Agent) discoverOnce(l Looker) []facts.Missing {
 		}
 	}
 	if len(wanted) == 0 {
-		return nil
+		return around(bound)
 	}
 	found, missing, err := l.Find(wanted)
 	if err != nil {
 		a.o.Log.Error(err, "looking for pods")
-		return nil
+		return around(bound)
 	}
+	missing = append(missing, around(bound)...)
 	if len(found) > 0 {
 		if _, err := a.o.Facts.Bind(found...); err != nil {
 			a.o.Log.Error(err, "facts")
 		}
 	}
 	return missing
+}
+
+// around lists the pods that CNI reported without an interface on the host.
+func around(bound []facts.Attachment) (out []facts.Missing) {
+	for _, b := range bound {
+		if b.Host.Index == 0 {
+			out = append(out, facts.Missing{Pod: b.Pod, Reason: "its interface has " + facts.ErrNoHostEnd.Error(), Bypass: true})
+		}
+	}
+	return out
 }
 
 // holds reports whether an attachment accounts for a wanted pod: by what CNI

@@ -184,7 +184,7 @@ func TestRun(t *testing.T) {
 	}
 	_, body := get(t, url+"/status")
 	var s Status
-	if err := json.Unmarshal([]byte(body), &s); err != nil || s.Generation != "0.1.7" || len(s.Conditions) != 2 || !s.Conditions[0].Holds {
+	if err := json.Unmarshal([]byte(body), &s); err != nil || s.Generation != "0.1.7" || len(s.Conditions) != 3 || !s.Conditions[0].Holds {
 		t.Errorf("status %s, %v", body, err)
 	}
 	cancel()

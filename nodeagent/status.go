@@ -163,11 +163,11 @@ func condition(kind string, holds bool, reason, message string) *wire.Condition 
 }
 
 func (s *status) conditions() []*wire.Condition {
-	out := []*wire.Condition{s.enforcing()}
+	out := []*wire.Condition{s.enforcing(), s.bound()}
 	if s.guarded {
 		out = append(out, condition(wire.ConditionConfirmedBoot, true, reasonFine, "pods wait for the agent: the CNI plugin is chained"))
 	} else {
-		out = append(out, condition(wire.ConditionConfirmedBoot, false, string(host.ReasonBootUnguarded),
+		out = append(out, condition(wire.ConditionConfirmedBoot, false, "CNINotChained",
 			"after a reboot pods may start before the agent enforces: chain palisade-cni (nodeagent install-cni)"))
 	}
 	return out
@@ -185,10 +185,22 @@ func (s *status) enforcing() *wire.Condition {
 		return no("NoSnapshot", errNoSnapshot.Error())
 	case s.factsFail != nil:
 		return no("FactsNotApplied", "addresses of pods were not applied: "+s.factsFail.Error())
-	case len(s.missing) > 0:
-		return no(host.ReasonPodsUnbound, describe(s.missing))
 	}
-	return condition(wire.ConditionEnforcing, true, reasonFine, "every hook is attached and every pod is bound to its interface")
+	if m := slices.DeleteFunc(slices.Clone(s.missing), func(m facts.Missing) bool { return !m.Bypass }); len(m) > 0 {
+		return no(host.ReasonBypassed, describe(m))
+	}
+	return condition(wire.ConditionEnforcing, true, reasonFine, "every hook is attached")
+}
+
+// conditionBound: every pod of the node is bound to its interface, so that nobody
+// can send in its name. Where it does not hold, policies are enforced all the same.
+const conditionBound = "SendersChecked"
+
+func (s *status) bound() *wire.Condition {
+	if len(s.missing) > 0 {
+		return condition(conditionBound, false, "InterfaceUnknown", describe(s.missing))
+	}
+	return condition(conditionBound, true, reasonFine, "every pod is bound to its interface")
 }
 
 func describe(missing []facts.Missing) string {

@@ -46,7 +46,11 @@ func TestEnforcing(t *testing.T) {
 		"pod not found": {func(t *testing.T, b *bench) {
 			b.mustApply(t, full(1, set(node, "a")))
 			b.status.setMissing([]facts.Missing{{Pod: facts.Pod{Namespace: "shop", Name: "a"}, Reason: "no process"}})
-		}, string(host.ReasonPodsUnbound), "shop/a: no process"},
+		}, "", ""},
+		"pod goes around": {func(t *testing.T, b *bench) {
+			b.mustApply(t, full(1, set(node, "a")))
+			b.status.setMissing([]facts.Missing{{Pod: facts.Pod{Namespace: "shop", Name: "a"}, Reason: "it is macvlan", Bypass: true}})
+		}, string(host.ReasonBypassed), "shop/a: it is macvlan"},
 		"facts not applied": {func(t *testing.T, b *bench) {
 			b.mustApply(t, full(1, set(node, "a")))
 			b.kernel.refuse = errors.New("no room for addresses")

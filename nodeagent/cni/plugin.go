@@ -162,6 +162,9 @@ func request(op Op, args *skel.CmdArgs, c Config) (Request, error) {
 	}
 	r.Addrs = addressesOf(res, args.IfName)
 	r.Host, err = facts.InPod(args.Netns, args.IfName)
+	if errors.Is(err, facts.ErrNoHostEnd) {
+		return r, nil // the agent reports it; whether to run such a pod is not ours to say
+	}
 	return r, err
 }
 

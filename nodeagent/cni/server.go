@@ -158,8 +158,6 @@ func validate(r Request) error {
 		return errors.New("pod without UID: CNI_ARGS lacks K8S_POD_UID")
 	case len(r.Addrs) == 0:
 		return fmt.Errorf("pod %s has no address: chain palisade-cni after the plugin that assigns one", r.Pod)
-	case r.Host.Index == 0:
-		return fmt.Errorf("pod %s has no interface on the host", r.Pod)
 	}
 	for _, a := range r.Addrs {
 		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {

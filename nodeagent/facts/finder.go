@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -24,6 +25,9 @@ type Wanted struct {
 type Missing struct {
 	Pod    Pod
 	Reason string
+	// Bypass: its packets do not come by an interface of the host, so that the
+	// hooks may not see them.
+	Bypass bool
 }
 
 // Finder looks for the interfaces of pods that nobody reported.
@@ -65,19 +69,19 @@ func (f Finder) Find(wanted []Wanted) (found []Attachment, missing []Missing, er
 	}
 	for _, w := range wanted {
 		if len(w.Addrs) == 0 {
-			missing = append(missing, Missing{w.Pod, "the cluster does not know an address of it yet"})
+			missing = append(missing, Missing{Pod: w.Pod, Reason: "the cluster does not know an address of it yet"})
 			continue
 		}
-		as, reason := f.findOne(w, spaces, look)
+		as, reason, bypass := f.findOne(w, spaces, look)
 		found = append(found, as...)
 		if reason != "" {
-			missing = append(missing, Missing{w.Pod, reason})
+			missing = append(missing, Missing{w.Pod, reason, bypass})
 		}
 	}
 	return found, missing, nil
 }
 
-func (f Finder) findOne(w Wanted, spaces map[uint64]space, look func(uint64) []end) ([]Attachment, string) {
+func (f Finder) findOne(w Wanted, spaces map[uint64]space, look func(uint64) []end) (as []Attachment, reason string, bypass bool) {
 	var own []uint64
 	for ino, sp := range spaces {
 		if sp.uid == w.Pod.UID && w.Pod.UID != "" {
@@ -86,7 +90,7 @@ func (f Finder) findOne(w Wanted, spaces map[uint64]space, look func(uint64) []e
 	}
 	if len(own) == 0 {
 		if !f.ByAddress {
-			return nil, "no process of it was found (is the agent in the host's pid namespace?)"
+			return nil, "no process of it was found (is the agent in the host's pid namespace?)", false
 		}
 		for ino, sp := range spaces {
 			if sp.uid == "" && holdsAny(look(ino), w.Addrs) {
@@ -94,7 +98,7 @@ func (f Finder) findOne(w Wanted, spaces map[uint64]space, look func(uint64) []e
 			}
 		}
 		if len(own) == 0 {
-			return nil, fmt.Sprintf("no network namespace on this host has its address %s", w.Addrs[0])
+			return nil, fmt.Sprintf("no network namespace on this host has its address %s", w.Addrs[0]), false
 		}
 	}
 	if len(own) > 1 {
@@ -103,7 +107,7 @@ func (f Finder) findOne(w Wanted, spaces map[uint64]space, look func(uint64) []e
 	}
 	slices.Sort(own)
 	if len(own) != 1 {
-		return nil, fmt.Sprintf("%d network namespaces claim to be it", len(own))
+		return nil, fmt.Sprintf("%d network namespaces claim to be it", len(own)), false
 	}
 	return attach(w, own[0], look(own[0]))
 }
@@ -121,7 +125,7 @@ func holdsAny(es []end, addrs []netip.Addr) bool {
 // attach makes attachments of the ends that hold the pod's addresses. Addresses
 // that the cluster does not know to be the pod's are left alone: a pod may give
 // itself any.
-func attach(w Wanted, ino uint64, es []end) (as []Attachment, reason string) {
+func attach(w Wanted, ino uint64, es []end) (as []Attachment, reason string, bypass bool) {
 	var left []string
 	taken := map[netip.Addr]bool{}
 	for _, e := range es {
@@ -132,7 +136,7 @@ func attach(w Wanted, ino uint64, es []end) (as []Attachment, reason string) {
 		for _, addr := range w.Addrs {
 			if slices.Contains(e.addrs, addr) && !taken[addr] {
 				if e.host.Index == 0 {
-					return nil, fmt.Sprintf("its interface %s is %s: the hook does not see it by a host interface", e.name, e.kind)
+					return nil, fmt.Sprintf("its interface %s is %s: the hook does not see it by a host interface", e.name, e.kind), true
 				}
 				taken[addr] = true
 				a.Addrs = append(a.Addrs, addr)
@@ -150,7 +154,7 @@ func attach(w Wanted, ino uint64, es []end) (as []Attachment, reason string) {
 	if len(left) > 0 {
 		reason = "its network namespace does not have " + strings.Join(left, ", ")
 	}
-	return as, reason
+	return as, reason, false
 }
 
 // podInCgroup finds the UID in a cgroup path: cgroupfs writes pod<uid>, systemd
@@ -267,6 +271,9 @@ func hostEnd(ns netns.NsHandle, l netlink.Link) Interface {
 	return Interface{Name: peer.Attrs().Name, Index: uint32(peer.Attrs().Index)}
 }
 
+// ErrNoHostEnd says that a pod's interface has no end on the host.
+var ErrNoHostEnd = errors.New("no veth end on the host: its packets may go around the host's netfilter hooks")
+
 // InPod returns the host's end of an interface inside of the network namespace
 // at path, as the CNI plugin asks for it.
 func InPod(path, ifname string) (Interface, error) {
@@ -279,8 +286,7 @@ func InPod(path, ifname string) (Interface, error) {
 			continue
 		}
 		if e.host.Index == 0 {
-			return Interface{}, fmt.Errorf("interface %s of %s is %s without a veth end on the host: "+
-				"its packets go around the host's netfilter hooks", ifname, path, e.kind)
+			return Interface{}, fmt.Errorf("interface %s of %s is %s: %w", ifname, path, e.kind, ErrNoHostEnd)
 		}
 		return e.host, nil
 	}
@@ -297,8 +303,11 @@ func LinkIndex(name string) (Interface, error) {
 }
 
 // Live reports whether an attachment's host interface is still there under the
-// same name and number.
+// same name and number. What has none is live until CNI says otherwise.
 func Live(a Attachment) bool {
+	if a.Host.Index == 0 {
+		return true
+	}
 	l, err := netlink.LinkByIndex(int(a.Host.Index))
 	return err == nil && l.Attrs().Name == a.Host.Name
 }

@@ -25,23 +25,17 @@ const (
 
 func (s Severity) String() string { return [...]string{"fatal", "bypass", "notice"}[s] }
 
-// Reason is a constant under which a finding appears in conditions and metrics.
+// Reason is a constant under which a finding appears in conditions. The status of
+// policies uses the same ones (api/v1alpha1).
 type Reason string
 
 // The reasons.
 const (
-	ReasonPrivileges     Reason = "PrivilegesMissing"
-	ReasonKernel         Reason = "KernelTooOld"
-	ReasonBTF            Reason = "KernelTypesMissing"
-	ReasonBPFFS          Reason = "BPFFSMissing"
-	ReasonSysctl         Reason = "SysctlOff"
-	ReasonBridgeHook     Reason = "BridgeHookMissing"
-	ReasonTracking       Reason = "TrackingOff"
-	ReasonBypassed       Reason = "DatapathBypassed"
-	ReasonBootUnguarded  Reason = "BootUnprotected"
-	ReasonPodsUnbound    Reason = "PodsUnbound"
-	ReasonStateUnusable  Reason = "StateUnusable"
-	ReasonChainUnmanaged Reason = "CNIUnmanaged"
+	ReasonPrivileges Reason = "PrivilegesMissing" // the agent may not do its work
+	ReasonBPFFS      Reason = "BPFFSMissing"      // programs cannot be pinned
+	ReasonKernel     Reason = "KernelUnsupported" // the kernel lacks what enforcement needs
+	ReasonSysctl     Reason = "SysctlOff"         // a setting is off and cannot be set
+	ReasonBypassed   Reason = "DatapathBypassed"  // traffic goes around the hooks
 )
 
 // Finding is one thing that is not as it must be.

@@ -87,7 +87,7 @@ func (h Host) kernel() []Finding {
 	var out []Finding
 	if _, err := os.Stat(filepath.Join(h.Sys, "kernel/btf/vmlinux")); err != nil {
 		out = append(out, Finding{
-			ReasonBTF, Fatal, "the kernel does not describe its types (BTF)",
+			ReasonKernel, Fatal, "the kernel does not describe its types (BTF)",
 			filepath.Join(h.Sys, "kernel/btf/vmlinux"), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y",
 		})
 	}
@@ -157,7 +157,7 @@ func (h Host) bridges() []Finding {
 			return nil // no bridge to look at; seen again when there is one
 		}
 		return []Finding{{
-			ReasonBridgeHook, Bypass, "bridged traffic does not pass netfilter",
+			ReasonBypassed, Bypass, "bridged traffic does not pass netfilter",
 			"bridge " + filepath.Base(filepath.Dir(names[0])), "load the kernel module: modprobe br_netfilter",
 		}}
 	}

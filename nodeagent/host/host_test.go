@@ -54,7 +54,7 @@ func TestPrepareSetsBridgesAndTracking(t *testing.T) {
 		}
 		ro := h
 		ro.ReadOnly = true
-		if fs := ro.tracking(); len(fs) != 1 || fs[0].Reason != ReasonTracking {
+		if fs := ro.tracking(); len(fs) != 1 || fs[0].Reason != ReasonKernel {
 			t.Errorf("tracking before: %s", Join(fs))
 		}
 		for range 2 {
@@ -146,7 +146,7 @@ func TestBPFFSMissing(t *testing.T) {
 
 func TestKernelWithoutTypes(t *testing.T) {
 	fs := Host{Sys: t.TempDir()}.kernel()
-	if len(fs) == 0 || fs[0].Reason != ReasonBTF || Worst(fs) != Fatal {
+	if len(fs) == 0 || fs[0].Reason != ReasonKernel || Worst(fs) != Fatal {
 		t.Errorf("findings: %s", Join(fs))
 	}
 }

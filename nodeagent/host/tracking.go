@@ -23,7 +23,7 @@ func (h Host) tracking() []Finding {
 		return nil
 	}
 	return []Finding{{
-		ReasonTracking, Bypass,
+		ReasonKernel, Bypass,
 		"connections are not tracked, so replies cannot be told from new connections: " + err.Error(),
 		"nftables table inet " + trackingTable,
 		"enable nf_conntrack and nf_tables, and let the agent have CAP_NET_ADMIN",
