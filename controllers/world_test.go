@@ -452,3 +452,5 @@ func freeAddress(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+func splitYAML(text string) []string { return strings.Split(text, "\n---\n") }

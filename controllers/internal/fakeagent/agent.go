@@ -9,7 +9,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -119,7 +121,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := stream.Send(a.hello()); err != nil {
+	// A Send that comes too late says only EOF; Recv says why.
+	if err := stream.Send(a.hello()); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	m, err := stream.Recv()
