@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"palisade.dev/palisade/policy/model"
@@ -44,48 +45,65 @@ func (c *Compiler) Refusals() []Refusal {
 	return out
 }
 
-// admitAll gives refused policies another chance once something changed that
-// refusals depend on, so that who is refused depends on what there is and not on
-// what there was.
-func (c *Compiler) admitAll() {
+// admit finds out which policies fit together. It starts from nobody refused, so
+// that who is refused depends on what there is and not on what there was: the
+// newest of those that take part in what does not fit goes, until everything
+// fits; then those that went come back, the oldest first, where there is room
+// for them after all.
+func (c *Compiler) admit() {
 	if !c.unsettled && !slices.ContainsFunc(c.dirtyNodes, func(n *node) bool { return n.weigh }) {
-		return
+		return // nothing changed that a refusal depends on
 	}
 	for p := range c.refused {
 		c.forgive(p)
+	}
+	c.assignAll()
+	var last *policy
+	for {
+		newest, why := c.overflow()
+		if newest == nil {
+			break
+		}
+		c.refuse(newest, why)
+		last = newest
+	}
+	again := slices.SortedFunc(maps.Keys(c.refused), compareAge)
+	for _, p := range again {
+		if p == last {
+			continue // it was the one too many
+		}
+		c.forgive(p)
+		c.assignAll()
+		if newest, why := c.overflow(); newest != nil {
+			c.refuse(p, why)
+		}
+	}
+}
+
+func (c *Compiler) refuse(p *policy, why Refusal) {
+	why.Policy = p.ref
+	p.refused = &why
+	c.refused[p] = struct{}{}
+	c.markSubjects(p.subject)
+	c.assignAll()
+}
+
+// forgive lets a policy take part again.
+func (c *Compiler) forgive(p *policy) {
+	if p.refused != nil {
+		p.refused = nil
+		delete(c.refused, p)
 		c.markSubjects(p.subject)
 	}
 }
 
-func (c *Compiler) forgive(p *policy) {
-	p.refused = nil
-	delete(c.refused, p)
-}
-
-// refuseOne refuses the newest of the policies that take part in what does not
-// fit, and reports false if everything fits.
-func (c *Compiler) refuseOne() bool {
-	var worst Refusal
-	var newest *policy
-	blame := func(r *ruleset) {
-		for _, p := range r.policies {
-			if p.refused == nil && len(p.halves[r.direction].groups) > 0 && (newest == nil || compareAge(newest, p) < 0) {
-				newest = p
-			}
-		}
-	}
-	over := func(limit Limit, limitMax, needed int, where string) bool {
-		if needed <= limitMax {
-			return false
-		}
-		if worst.Limit == "" || needed > worst.Needed || needed == worst.Needed && where < worst.Where {
-			worst = Refusal{Limit: limit, Max: limitMax, Needed: needed, Where: where}
-		}
-		return true
-	}
+// overflow returns the newest of the policies that take part in what does not
+// fit, and what that is; nil if everything fits.
+func (c *Compiler) overflow() (*policy, Refusal) {
+	o := overflow{}
 	check := func(r *ruleset) {
-		if r.kinds > 0 && over(LimitCellsPerRuleset, c.options.CellsPerRuleset, r.lens.size(), r.direction.String()) {
-			blame(r)
+		if r.kinds > 0 && o.exceeds(LimitCellsPerRuleset, c.options.CellsPerRuleset, r.lens.size(), r.direction.String()) {
+			o.blame(r)
 		}
 	}
 	for _, r := range c.changedRulesets {
@@ -100,20 +118,45 @@ func (c *Compiler) refuseOne() bool {
 		for r := range rulesets {
 			needed += r.lens.size()
 		}
-		if over(LimitCellsPerNode, c.options.CellsPerNode, needed, "node "+string(n.name)) {
+		if o.exceeds(LimitCellsPerNode, c.options.CellsPerNode, needed, "node "+string(n.name)) {
 			for r := range rulesets {
-				blame(r)
+				o.blame(r)
 			}
 		}
 	}
-	if newest == nil {
+	return o.newest, o.worst
+}
+
+// overflow collects what does not fit and who takes part in it.
+type overflow struct {
+	worst  Refusal
+	newest *policy
+}
+
+func (o *overflow) exceeds(limit Limit, most, needed int, where string) bool {
+	if needed <= most {
 		return false
 	}
-	worst.Policy = newest.ref
-	newest.refused = &worst
-	c.refused[newest] = struct{}{}
-	c.markSubjects(newest.subject)
+	x := Refusal{Limit: limit, Max: most, Needed: needed, Where: where}
+	if o.worst.Limit == "" || x.goesBefore(o.worst) {
+		o.worst = x
+	}
 	return true
+}
+
+func (r Refusal) goesBefore(s Refusal) bool {
+	return cmp.Or(cmp.Compare(s.Needed, r.Needed), cmp.Compare(r.Limit, s.Limit), cmp.Compare(r.Where, s.Where)) < 0
+}
+
+// blame finds the newest policy that makes a ruleset tell anything apart.
+func (o *overflow) blame(r *ruleset) {
+	for _, p := range r.policies {
+		h := &p.halves[r.direction]
+		tells := len(h.groups) > 0 || r.direction == model.Egress && len(h.names) > 0
+		if tells && (o.newest == nil || compareAge(o.newest, p) < 0) {
+			o.newest = p
+		}
+	}
 }
 
 // compareAge orders policies from the oldest to the newest.

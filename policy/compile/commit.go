@@ -47,22 +47,8 @@ func (c *Compiler) commit() ([]*node, []model.NodeName) {
 		l.finish()
 	}
 	c.loadPolicies()
-	c.admitAll()
-	for {
-		for _, k := range c.dirtyKinds {
-			k.dirty = false
-			c.assign(k)
-		}
-		c.dirtyKinds = c.dirtyKinds[:0]
-		for _, r := range c.changedRulesets {
-			if r.stale && r.kinds > 0 {
-				c.focus(r)
-			}
-		}
-		if !c.refuseOne() {
-			break
-		}
-	}
+	c.assignAll()
+	c.admit()
 	c.distribute()
 	gone := c.writeNodes()
 	c.writeCommon()
@@ -70,6 +56,22 @@ func (c *Compiler) commit() ([]*node, []model.NodeName) {
 	dirty := c.dirtyNodes
 	c.dirtyNodes = nil
 	return dirty, gone
+}
+
+// assignAll gives every kind that asks for it its rulesets, and every ruleset
+// whose policies changed its lens.
+func (c *Compiler) assignAll() {
+	for _, k := range c.dirtyKinds {
+		k.dirty = false
+		c.assign(k)
+	}
+	c.dirtyKinds = c.dirtyKinds[:0]
+	for _, r := range c.unfocused {
+		if r.kinds > 0 {
+			c.focus(r)
+		}
+	}
+	c.unfocused = c.unfocused[:0]
 }
 
 // settleKinds gives every endpoint its kind and moves it where it belongs.

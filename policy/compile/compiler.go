@@ -65,6 +65,7 @@ type Compiler struct {
 	dirtyNodes      []*node
 	changedLenses   []*lens
 	changedRulesets []*ruleset
+	unfocused       []*ruleset // whose lens may be another now
 	renamed         []*ruleInfo
 	touchedAddrs    map[netip.Addr]struct{}
 	touchedLocals   map[localKey]struct{}
@@ -142,6 +143,10 @@ func Full(cluster model.Cluster, options Options) *Compiler {
 		c.PutPolicy(cluster.Policies[i], 0)
 	}
 	c.commit()
+	c.common.fresh = false
+	for _, n := range c.nodes {
+		n.rows.fresh = false
+	}
 	return c
 }
 

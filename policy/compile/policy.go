@@ -146,6 +146,7 @@ func (c *Compiler) loadPolicies() {
 			p = &policy{ref: ref, seq: c.seq}
 			c.policies[ref] = p
 		}
+		c.forgive(p)
 		before := *p
 		p.needs = c.reading[ref]
 		p.subject, p.halves = nil, [2]half{}
@@ -154,7 +155,6 @@ func (c *Compiler) loadPolicies() {
 		} else {
 			delete(c.policies, ref)
 		}
-		c.forgive(p)
 		if p.needs != nil {
 			c.load(p)
 		}

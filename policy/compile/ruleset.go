@@ -56,7 +56,9 @@ func (c *Compiler) assign(k *kind) {
 			continue
 		}
 		if r != nil {
-			r.kinds++
+			if r.kinds++; r.kinds == 1 && r.stale {
+				c.unfocused = append(c.unfocused, r)
+			}
 		}
 		if old != nil {
 			if old.kinds--; old.kinds == 0 {
@@ -141,6 +143,7 @@ func portsAsked(ports []model.NamedPort, policies []*policy) []model.NamedPort {
 // rebuild marks a ruleset whose policies are new or say something new.
 func (c *Compiler) rebuild(r *ruleset) {
 	r.stale = true
+	c.unfocused = append(c.unfocused, r)
 	c.changeRuleset(r)
 }
 

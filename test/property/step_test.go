@@ -2,59 +2,58 @@ package property
 
 import (
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
-
-	"pgregory.net/rapid"
 
 	"palisade.dev/palisade/policy/compile"
 	"palisade.dev/palisade/policy/model"
 )
 
 // step changes the world by one random event and tells a compiler of it.
-func (w *world) step(t *rapid.T, c *compile.Compiler) {
-	switch rapid.IntRange(0, 15).Draw(t, "event") {
+func (w *world) step(r *rand.Rand, c *compile.Compiler) {
+	switch r.IntN(16) {
 	case 0, 1, 2, 3:
-		e := w.drawEndpoint(t, drawEndpointID(t))
+		e := w.drawEndpoint(r, drawEndpointID(r))
 		w.endpoints[e.ID] = e
 		c.PutEndpoint(e)
 	case 4:
-		w.editEndpoint(t, c)
+		w.editEndpoint(r, c)
 	case 5:
-		id := drawEndpointID(t)
+		id := drawEndpointID(r)
 		delete(w.endpoints, id)
 		c.DeleteEndpoint(id)
 	case 6:
-		ns := model.Namespace{Name: pick(t, "namespace", namespaceNames), Labels: drawLabels(t)}
+		ns := model.Namespace{Name: pick(r, namespaceNames), Labels: drawLabels(r)}
 		w.namespaces[ns.Name] = ns
 		c.PutNamespace(ns)
 	case 7:
-		if chance(t, "delete a namespace", 3) {
-			name := pick(t, "namespace", namespaceNames)
+		if chance(r, 3) {
+			name := pick(r, namespaceNames)
 			delete(w.namespaces, name)
 			c.DeleteNamespace(name)
 		}
 	case 8, 9, 10:
 		w.clock++
-		w.putPolicy(drawPolicy(t), w.clock, c)
+		w.putPolicy(drawPolicy(r), w.clock, c)
 	case 11:
-		w.editPolicy(t, c)
+		w.editPolicy(r, c)
 	case 12:
-		if ref, ok := w.anyPolicy(t); ok {
+		if ref, ok := w.anyPolicy(r); ok {
 			delete(w.policies, ref)
 			c.DeletePolicy(ref)
 		}
 	case 13:
-		g := model.AddressGroup{Name: pick(t, "group", groupNames)}
-		g.CIDRs = some(t, "cidrs", 0, 4, func() netip.Prefix { return pick(t, "cidr", prefixes) })
+		g := model.AddressGroup{Name: pick(r, groupNames)}
+		g.CIDRs = some(r, 0, 4, func() netip.Prefix { return pick(r, prefixes) })
 		w.groups[g.Name] = g
 		c.PutAddressGroup(g)
 	case 14:
-		name := pick(t, "group", groupNames)
+		name := pick(r, groupNames)
 		delete(w.groups, name)
 		c.DeleteAddressGroup(name)
 	case 15:
-		w.apiServer = some(t, "api server", 0, 2, func() netip.Addr { return pick(t, "address", addresses) })
+		w.apiServer = some(r, 0, 2, func() netip.Addr { return pick(r, addresses) })
 		c.SetAPIServer(w.apiServer)
 	}
 }
@@ -64,23 +63,23 @@ func (w *world) putPolicy(p model.Policy, order compile.Order, c *compile.Compil
 	c.PutPolicy(p, order)
 }
 
-func (w *world) anyPolicy(t *rapid.T) (model.PolicyRef, bool) {
+func (w *world) anyPolicy(r *rand.Rand) (model.PolicyRef, bool) {
 	refs := slices.SortedFunc(maps.Keys(w.policies), model.ComparePolicyRefs)
 	if len(refs) == 0 {
 		return model.PolicyRef{}, false
 	}
-	return pick(t, "of the policies", refs), true
+	return pick(r, refs), true
 }
 
 // editPolicy changes one thing about a policy that exists.
-func (w *world) editPolicy(t *rapid.T, c *compile.Compiler) {
-	ref, ok := w.anyPolicy(t)
+func (w *world) editPolicy(r *rand.Rand, c *compile.Compiler) {
+	ref, ok := w.anyPolicy(r)
 	if !ok {
 		return
 	}
 	was := w.policies[ref]
 	p, order := was.policy, was.order
-	switch rapid.IntRange(0, 6).Draw(t, "edit") {
+	switch r.IntN(7) {
 	case 0:
 		p.Mode = 1 - p.Mode
 	case 1:
@@ -88,7 +87,7 @@ func (w *world) editPolicy(t *rapid.T, c *compile.Compiler) {
 	case 2:
 		p.Message += "!"
 	case 3:
-		p.Subject.Labels = drawSelector(t)
+		p.Subject.Labels = drawSelector(r)
 	case 4:
 		p.Ingress = nil
 	case 5:
@@ -101,22 +100,22 @@ func (w *world) editPolicy(t *rapid.T, c *compile.Compiler) {
 }
 
 // editEndpoint changes one thing about an endpoint that exists.
-func (w *world) editEndpoint(t *rapid.T, c *compile.Compiler) {
+func (w *world) editEndpoint(r *rand.Rand, c *compile.Compiler) {
 	ids := slices.SortedFunc(maps.Keys(w.endpoints), model.CompareEndpointIDs)
 	if len(ids) == 0 {
 		return
 	}
-	e := w.endpoints[pick(t, "of the endpoints", ids)]
-	switch rapid.IntRange(0, 3).Draw(t, "edit") {
+	e := w.endpoints[pick(r, ids)]
+	switch r.IntN(4) {
 	case 0:
-		e.Labels = drawLabels(t)
+		e.Labels = drawLabels(r)
 	case 1:
 		e.Addresses = nil
 	case 2:
-		e.Addresses = []netip.Addr{pick(t, "address", addresses)}
+		e.Addresses = []netip.Addr{pick(r, addresses)}
 	case 3:
 		if e.ID.Kind == model.EndpointPod {
-			e.Node = model.NodeName(pick(t, "on", nodeNames))
+			e.Node = model.NodeName(pick(r, nodeNames))
 		}
 	}
 	w.endpoints[e.ID] = e

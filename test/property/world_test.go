@@ -3,10 +3,9 @@ package property
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
-
-	"pgregory.net/rapid"
 
 	"palisade.dev/palisade/policy/compile"
 	"palisade.dev/palisade/policy/model"
@@ -107,47 +106,43 @@ func prefixPool() []netip.Prefix {
 }
 
 // pick draws one of a list.
-func pick[T any](t *rapid.T, label string, list []T) T {
-	return list[rapid.IntRange(0, len(list)-1).Draw(t, label)]
-}
+func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
 // chance is true once in n times.
-func chance(t *rapid.T, label string, n int) bool {
-	return rapid.IntRange(0, n-1).Draw(t, label) == n-1
-}
+func chance(r *rand.Rand, n int) bool { return r.IntN(n) == 0 }
 
-// some draws up to most elements.
-func some[T any](t *rapid.T, label string, least, most int, draw func() T) []T {
+// some draws a list of least to most elements.
+func some[T any](r *rand.Rand, least, most int, draw func() T) []T {
 	var out []T
-	for range rapid.IntRange(least, most).Draw(t, label) {
+	for range least + r.IntN(most-least+1) {
 		out = append(out, draw())
 	}
 	return out
 }
 
-func drawLabels(t *rapid.T) map[string]string {
+func drawLabels(r *rand.Rand) map[string]string {
 	out := map[string]string{}
 	for _, k := range labelKeys {
-		if v := rapid.IntRange(0, len(labelValues)).Draw(t, k); v > 0 {
+		if v := r.IntN(len(labelValues) + 1); v > 0 {
 			out[k] = labelValues[v-1]
 		}
 	}
 	return out
 }
 
-func drawSelector(t *rapid.T) model.Selector {
+func drawSelector(r *rand.Rand) model.Selector {
 	var out model.Selector
 	for _, k := range labelKeys {
-		if !chance(t, "requires "+k, 3) {
+		if !chance(r, 3) {
 			continue
 		}
-		r := model.Requirement{Key: k, Op: pick(t, "operator", []model.Operator{model.In, model.In, model.NotIn, model.Exists, model.DoesNotExist})}
-		if r.Op == model.In || r.Op == model.NotIn {
-			r.Values = some(t, "values", 1, 2, func() string { return pick(t, "value", labelValues) })
-			slices.Sort(r.Values)
-			r.Values = slices.Compact(r.Values)
+		req := model.Requirement{Key: k, Op: pick(r, []model.Operator{model.In, model.In, model.NotIn, model.Exists, model.DoesNotExist})}
+		if req.Op == model.In || req.Op == model.NotIn {
+			req.Values = some(r, 1, 2, func() string { return pick(r, labelValues) })
+			slices.Sort(req.Values)
+			req.Values = slices.Compact(req.Values)
 		}
-		out.Requirements = append(out.Requirements, r)
+		out.Requirements = append(out.Requirements, req)
 	}
 	slices.SortFunc(out.Requirements, func(a, b model.Requirement) int {
 		if a.Key < b.Key {
@@ -158,140 +153,140 @@ func drawSelector(t *rapid.T) model.Selector {
 	return out
 }
 
-func drawNamespaces(t *rapid.T) model.NamespaceMatch {
-	if chance(t, "by name", 2) {
-		return model.NamespaceMatch{Name: pick(t, "namespace", namespaceNames)}
+func drawNamespaces(r *rand.Rand) model.NamespaceMatch {
+	if chance(r, 2) {
+		return model.NamespaceMatch{Name: pick(r, namespaceNames)}
 	}
-	return model.NamespaceMatch{Labels: drawSelector(t)}
+	return model.NamespaceMatch{Labels: drawSelector(r)}
 }
 
-func drawPeer(t *rapid.T) model.Peer {
-	switch rapid.IntRange(0, 9).Draw(t, "peer") {
+func drawPeer(r *rand.Rand) model.Peer {
+	switch r.IntN(10) {
 	case 0:
 		return model.Peer{Kind: model.PeerAny}
 	case 1, 2, 3:
-		return model.Peer{Kind: model.PeerEndpoints, Endpoint: model.EndpointPod, Namespaces: drawNamespaces(t), Labels: drawSelector(t)}
+		return model.Peer{Kind: model.PeerEndpoints, Endpoint: model.EndpointPod, Namespaces: drawNamespaces(r), Labels: drawSelector(r)}
 	case 4:
-		return model.Peer{Kind: model.PeerEndpoints, Endpoint: model.EndpointNode, Labels: drawSelector(t)}
+		return model.Peer{Kind: model.PeerEndpoints, Endpoint: model.EndpointNode, Labels: drawSelector(r)}
 	case 5:
-		return model.Peer{Kind: model.PeerEndpoints, Endpoint: model.EndpointExternal, Namespaces: drawNamespaces(t), Labels: drawSelector(t)}
+		return model.Peer{Kind: model.PeerEndpoints, Endpoint: model.EndpointExternal, Namespaces: drawNamespaces(r), Labels: drawSelector(r)}
 	case 6:
-		return model.Peer{Kind: model.PeerAddressGroup, Name: pick(t, "group", groupNames)}
+		return model.Peer{Kind: model.PeerAddressGroup, Name: pick(r, groupNames)}
 	case 7:
-		return model.Peer{Kind: model.PeerEntity, Entity: model.Entity(rapid.IntRange(0, 3).Draw(t, "entity"))}
+		return model.Peer{Kind: model.PeerEntity, Entity: model.Entity(r.IntN(4))}
 	default:
-		return model.Peer{Kind: model.PeerBlock, Block: drawBlock(t)}
+		return model.Peer{Kind: model.PeerBlock, Block: drawBlock(r)}
 	}
 }
 
-func drawBlock(t *rapid.T) model.Block {
-	b := model.Block{CIDR: pick(t, "cidr", prefixes)}
+func drawBlock(r *rand.Rand) model.Block {
+	b := model.Block{CIDR: pick(r, prefixes)}
 	for _, p := range prefixes {
-		if p.Bits() > b.CIDR.Bits() && b.CIDR.Contains(p.Addr()) && chance(t, "except", 3) {
+		if p.Bits() > b.CIDR.Bits() && b.CIDR.Contains(p.Addr()) && chance(r, 3) {
 			b.Except = append(b.Except, p)
 		}
 	}
 	return b
 }
 
-func drawPort(t *rapid.T) model.PortMatch {
-	switch rapid.IntRange(0, 6).Draw(t, "port") {
+func drawPort(r *rand.Rand) model.PortMatch {
+	switch r.IntN(7) {
 	case 0:
 		return model.PortMatch{Proto: model.ProtoAny}
 	case 1:
-		return model.PortMatch{Proto: pick(t, "protocol", protocols), Lo: 0, Hi: 65535}
+		return model.PortMatch{Proto: pick(r, protocols), Lo: 0, Hi: 65535}
 	case 2, 3:
-		proto := pick(t, "protocol", append([]model.Protocol{model.ProtoAny}, protocols...))
-		return model.PortMatch{Proto: proto, Name: pick(t, "name", portNames)}
+		proto := pick(r, append([]model.Protocol{model.ProtoAny}, protocols...))
+		return model.PortMatch{Proto: proto, Name: pick(r, portNames)}
 	case 4:
-		kind := model.Port(rapid.IntRange(0, 255).Draw(t, "type")) << 8
-		return model.PortMatch{Proto: pick(t, "icmp", []model.Protocol{model.ProtoICMP, model.ProtoICMPv6}), Lo: kind, Hi: kind | 255}
+		kind := model.Port(r.IntN(256)) << 8
+		return model.PortMatch{Proto: pick(r, []model.Protocol{model.ProtoICMP, model.ProtoICMPv6}), Lo: kind, Hi: kind | 255}
 	default:
-		lo, hi := pick(t, "low", ports), pick(t, "high", ports)
-		return model.PortMatch{Proto: pick(t, "protocol", protocols), Lo: min(lo, hi), Hi: max(lo, hi)}
+		lo, hi := pick(r, ports), pick(r, ports)
+		return model.PortMatch{Proto: pick(r, protocols), Lo: min(lo, hi), Hi: max(lo, hi)}
 	}
 }
 
-func drawRules(t *rapid.T, prefix string, actions []model.Action) []model.Rule {
+func drawRules(r *rand.Rand, prefix string, actions []model.Action) []model.Rule {
 	n := 0
-	return some(t, prefix, 0, 3, func() model.Rule {
+	return some(r, 0, 3, func() model.Rule {
 		n++
 		return model.Rule{
 			Name:   fmt.Sprintf("%s-%d", prefix, n),
-			Action: pick(t, "action", actions),
-			Peers:  some(t, "peers", 0, 3, func() model.Peer { return drawPeer(t) }),
-			Ports:  some(t, "ports", 0, 3, func() model.PortMatch { return drawPort(t) }),
-			Log:    rapid.Bool().Draw(t, "log"),
+			Action: pick(r, actions),
+			Peers:  some(r, 0, 3, func() model.Peer { return drawPeer(r) }),
+			Ports:  some(r, 0, 3, func() model.PortMatch { return drawPort(r) }),
+			Log:    chance(r, 2),
 		}
 	})
 }
 
-func drawPolicy(t *rapid.T) model.Policy {
+func drawPolicy(r *rand.Rand) model.Policy {
 	p := model.Policy{
-		Mode:    pick(t, "mode", []model.Mode{model.Enforce, model.Enforce, model.Audit}),
-		Expired: chance(t, "expired", 8),
-		Message: pick(t, "message", []string{"", "why"}),
+		Mode:    pick(r, []model.Mode{model.Enforce, model.Enforce, model.Audit}),
+		Expired: chance(r, 8),
+		Message: pick(r, []string{"", "why"}),
 	}
-	name := pick(t, "policy", []string{"p", "q", "r"})
-	if rapid.Bool().Draw(t, "clusterwide") {
+	name := pick(r, []string{"p", "q", "r"})
+	if chance(r, 2) {
 		actions := []model.Action{model.ActionDeny, model.ActionAccept, model.ActionPass}
-		p.Tier = pick(t, "tier", []model.Tier{model.TierAdmin, model.TierBaseline})
-		p.Priority = int32(rapid.IntRange(0, 2).Draw(t, "priority"))
+		p.Tier = pick(r, []model.Tier{model.TierAdmin, model.TierBaseline})
+		p.Priority = int32(r.IntN(3))
 		p.Ref = model.PolicyRef{Kind: model.KindClusterwide, Name: name + p.Tier.String()}
-		p.Subject = drawSubject(t, drawNamespaces(t))
-		p.Ingress, p.Egress = drawRules(t, "in", actions), drawRules(t, "out", actions)
+		p.Subject = drawSubject(r, drawNamespaces(r))
+		p.Ingress, p.Egress = drawRules(r, "in", actions), drawRules(r, "out", actions)
 		return p
 	}
 	p.Tier = model.TierNamespace
-	ns := pick(t, "namespace", namespaceNames)
-	p.Ref = model.PolicyRef{Kind: pick(t, "kind", []model.PolicyKind{model.KindNetworkPolicy, model.KindUpstream}), Namespace: ns, Name: name}
-	p.Subject = drawSubject(t, model.NamespaceMatch{Name: ns})
-	p.IsolateIngress, p.IsolateEgress = rapid.Bool().Draw(t, "isolate ingress"), rapid.Bool().Draw(t, "isolate egress")
+	ns := pick(r, namespaceNames)
+	p.Ref = model.PolicyRef{Kind: pick(r, []model.PolicyKind{model.KindNetworkPolicy, model.KindUpstream}), Namespace: ns, Name: name}
+	p.Subject = drawSubject(r, model.NamespaceMatch{Name: ns})
+	p.IsolateIngress, p.IsolateEgress = chance(r, 2), chance(r, 2)
 	actions := []model.Action{model.ActionAccept}
 	if p.Ref.Kind == model.KindNetworkPolicy {
 		actions = append(actions, model.ActionDeny)
 	}
-	p.Ingress, p.Egress = drawRules(t, "in", actions), drawRules(t, "out", actions)
+	p.Ingress, p.Egress = drawRules(r, "in", actions), drawRules(r, "out", actions)
 	return p
 }
 
-func drawSubject(t *rapid.T, namespaces model.NamespaceMatch) model.Subject {
+func drawSubject(r *rand.Rand, namespaces model.NamespaceMatch) model.Subject {
 	kind := model.EndpointPod
-	if chance(t, "external subject", 6) {
+	if chance(r, 6) {
 		kind = model.EndpointExternal
 	}
-	return model.Subject{Kind: kind, Namespaces: namespaces, Labels: drawSelector(t)}
+	return model.Subject{Kind: kind, Namespaces: namespaces, Labels: drawSelector(r)}
 }
 
 // drawEndpointID names one of few endpoints, so that most events change one that
 // exists.
-func drawEndpointID(t *rapid.T) model.EndpointID {
-	switch rapid.IntRange(0, 7).Draw(t, "endpoint") {
+func drawEndpointID(r *rand.Rand) model.EndpointID {
+	switch r.IntN(8) {
 	case 0, 1:
-		return model.EndpointID{Kind: model.EndpointNode, Name: pick(t, "node", nodeNames)}
+		return model.EndpointID{Kind: model.EndpointNode, Name: pick(r, nodeNames)}
 	case 2:
-		return model.EndpointID{Kind: model.EndpointExternal, Namespace: pick(t, "namespace", namespaceNames), Name: "vm"}
+		return model.EndpointID{Kind: model.EndpointExternal, Namespace: pick(r, namespaceNames), Name: "vm"}
 	default:
-		return model.EndpointID{Kind: model.EndpointPod, Namespace: pick(t, "namespace", namespaceNames), Name: pick(t, "pod", []string{"1", "2", "3", "4"})}
+		return model.EndpointID{Kind: model.EndpointPod, Namespace: pick(r, namespaceNames), Name: pick(r, []string{"1", "2", "3", "4"})}
 	}
 }
 
-func (w *world) drawEndpoint(t *rapid.T, id model.EndpointID) model.Endpoint {
-	e := model.Endpoint{ID: id, Labels: drawLabels(t)}
-	e.Addresses = some(t, "addresses", 0, 3, func() netip.Addr { return pick(t, "address", addresses) })
+func (w *world) drawEndpoint(r *rand.Rand, id model.EndpointID) model.Endpoint {
+	e := model.Endpoint{ID: id, Labels: drawLabels(r)}
+	e.Addresses = some(r, 0, 3, func() netip.Addr { return pick(r, addresses) })
 	slices.SortFunc(e.Addresses, netip.Addr.Compare)
 	e.Addresses = slices.Compact(e.Addresses)
 	switch id.Kind {
 	case model.EndpointNode:
 		e.Node = model.NodeName(id.Name)
-		e.PodRanges = some(t, "ranges", 0, 2, func() netip.Prefix { return pick(t, "range", prefixes) })
+		e.PodRanges = some(r, 0, 2, func() netip.Prefix { return pick(r, prefixes) })
 		return e
 	case model.EndpointPod:
 		e.UID = model.UID(id.String())
-		e.Node = model.NodeName(pick(t, "on", append([]string{""}, nodeNames...)))
+		e.Node = model.NodeName(pick(r, append([]string{""}, nodeNames...)))
 	}
-	e.Ports = some(t, "named ports", 0, 2, func() model.NamedPort {
-		return model.NamedPort{Name: pick(t, "name", portNames), Proto: pick(t, "protocol", protocols), Port: pick(t, "number", ports)}
+	e.Ports = some(r, 0, 2, func() model.NamedPort {
+		return model.NamedPort{Name: pick(r, portNames), Proto: pick(r, protocols), Port: pick(r, ports)}
 	})
 	return e
 }
