@@ -50,11 +50,13 @@ type Agent struct {
 	// that was installed before this one, and does not make others replays.
 	orphaned bool
 	status   *status
+	counted  *counted
+	cut      chan struct{} // holds one token while connections may have to be cut
 }
 
 // New makes an agent that has applied nothing yet; see Recover.
 func New(o Options) *Agent {
-	return &Agent{o: o, holding: newHolding(), status: newStatus(o.Now)}
+	return &Agent{o: o, holding: newHolding(), status: newStatus(o.Now), counted: newCounted(), cut: make(chan struct{}, 1)}
 }
 
 // errNoSnapshot is why facts cannot be realised before the first snapshot.
@@ -132,6 +134,7 @@ func (a *Agent) apply(ctx context.Context, t *wire.Transfer) error {
 	}
 	a.holding.keep(s, t.Commit, t.Signature)
 	a.orphaned = false
+	a.needCut()
 	return nil
 }
 

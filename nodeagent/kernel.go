@@ -40,6 +40,19 @@ func (p *Pinned) Apply(ctx context.Context, u layout.Update) error {
 	return err
 }
 
+// Cut ends the connections that are denied now.
+func (p *Pinned) Cut(ctx context.Context) (int, error) { return p.CutDenied(ctx) }
+
+// Count takes the pairs counted since the last call, and the totals of rules.
+func (p *Pinned) Count() ([]datapath.Pair, []datapath.Counter, error) {
+	pairs, err := p.Pairs()
+	if err != nil {
+		return nil, nil, err
+	}
+	totals, err := p.Counters()
+	return pairs, totals, err
+}
+
 // Audit compares the kernel with what was applied, repairs it, and describes what
 // it found.
 func (p *Pinned) Audit(ctx context.Context) (string, error) {
@@ -73,6 +86,9 @@ func (p *Pinned) Flows(ctx context.Context, a *Agent, hub *flows.Hub) error {
 			f := names.flow(e)
 			f.Node = a.o.Node
 			hub.Publish(f)
+			if e.Denied && e.State != datapath.StateNew {
+				a.needCut()
+			}
 		case errors.Is(err, datapath.ErrClosed):
 			return nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):

@@ -20,9 +20,11 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"palisade.dev/palisade/nodeagent/cni"
+	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/nodeagent/layout"
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
 )
@@ -77,6 +79,12 @@ func (p *path) Flows(ctx context.Context, _ *Agent, hub *flows.Hub) error {
 			hub.Publish(f)
 		}
 	}
+}
+func (p *path) Cut(context.Context) (int, error) { return 0, nil }
+func (p *path) Count() ([]datapath.Pair, []datapath.Counter, error) {
+	rule := datapath.Attribution{Row: snapshot.RuleRow{ID: snapshot.RuleID{9}, Tier: 2, PolicyKind: 2, Namespace: "shop", Policy: "db", Rule: "backend"}}
+	rule.Rule = rule.Row.ID
+	return []datapath.Pair{{Subject: layout.Local{UID: "a"}, Rule: rule, Connections: 3}}, []datapath.Counter{{Attribution: rule, Packets: 5, Bytes: 300}, {Attribution: rule, Packets: 7, Bytes: 500}}, nil
 }
 func (p *path) Audit(context.Context) (string, error) { return "", nil }
 func (p *path) Close() error                          { p.closed = true; return nil }
@@ -176,6 +184,7 @@ func TestRun(t *testing.T) {
 	_, metrics := get(t, url+"/metrics")
 	for _, want := range []string{
 		`palisade_nodeagent_generation_counter{epoch="0",term="1"} 7`, "palisade_nodeagent_addresses_bound 1",
+		`palisade_nodeagent_rule_packets_total{policy="pnp/shop/db",rule="backend",tier="Namespace"} 12`,
 		`palisade_nodeagent_flow_records_total{result="published"} 1`, "palisade_nodeagent_controller_connected 0",
 	} {
 		if !strings.Contains(metrics, want) {

@@ -25,6 +25,8 @@ var (
 	descBound       = desc("addresses_bound", "Addresses of pods of this node that are bound to an interface.")
 	descMissing     = desc("pods_unbound", "Pods of this node whose interface is not known.")
 	descFindings    = desc("host_findings", "What the node lacks, by severity.", "severity")
+	descPackets     = desc("rule_packets_total", "Packets that a rule decided, since the rule came.", "tier", "policy", "rule")
+	descBytes       = desc("rule_bytes_total", "Bytes of the packets that a rule decided, since the rule came.", "tier", "policy", "rule")
 	descFlows       = desc("flow_records_total", "Flow records by what became of them.", "result")
 )
 
@@ -61,6 +63,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for s := host.Fatal; s <= host.Notice; s++ {
 		gauge(descFindings, float64(len(host.Only(findings, s))), s.String())
 	}
+	for k, t := range c.agent.byRule() {
+		counter(descPackets, t.packets, k.tier, k.policy, k.rule)
+		counter(descBytes, t.bytes, k.tier, k.policy, k.rule)
+	}
 	published, lost := c.hub.Counts()
 	counter(descFlows, published, "published")
 	counter(descFlows, lost, "lost")
@@ -70,4 +76,21 @@ func (a *Agent) lacks() (missing int, findings []host.Finding) {
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
 	return len(a.status.missing), a.status.findings
+}
+
+type ruleLabels struct{ tier, policy, rule string }
+
+type ruleTotals struct{ packets, bytes uint64 }
+
+// byRule adds up what has the same labels: a policy may have a rule of one name in
+// both directions.
+func (a *Agent) byRule() map[ruleLabels]ruleTotals {
+	out := map[ruleLabels]ruleTotals{}
+	for _, t := range a.counted.rules() {
+		d := a.ruleOf(t.Attribution)
+		k := ruleLabels{d.Tier, d.Policy, d.Rule}
+		sum := out[k]
+		out[k] = ruleTotals{sum.packets + t.Packets, sum.bytes + t.Bytes}
+	}
+	return out
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"palisade.dev/palisade/nodeagent/cni"
+	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/host"
@@ -27,6 +28,10 @@ type Datapath interface {
 	Kernel
 	// Flows hands on what the kernel reports, until ctx ends.
 	Flows(ctx context.Context, a *Agent, hub *flows.Hub) error
+	// Cut ends the connections that are denied now, and returns how many.
+	Cut(context.Context) (int, error)
+	// Count takes what was counted since the last call, and reads the totals.
+	Count() (pairs []datapath.Pair, totals []datapath.Counter, err error)
 	// Audit compares the kernel's tables with what they should be, repairs them,
 	// and describes what it found; empty if nothing.
 	Audit(context.Context) (string, error)
@@ -158,6 +163,8 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	loop(func(ctx context.Context) { a.Discover(ctx, c.Looker) })
 	loop(func(ctx context.Context) { c.guard(ctx, a) })
 	loop(func(ctx context.Context) { a.audit(ctx, dp) })
+	loop(func(ctx context.Context) { a.cutting(ctx, dp) })
+	loop(func(ctx context.Context) { a.counting(ctx, dp) })
 	part(func() error { return dp.Flows(ctx, a, hub) })
 	part(func() error { return c.serveCNI(ctx, a) })
 	part(func() error { return c.serveFlows(ctx, hub) })

@@ -157,6 +157,10 @@ func (p *Plan) Apply(ctx context.Context) (commit snapshot.Commit, err error) {
 	err = a.Apply(ctx, &wire.Transfer{
 		Delta: snapshot.Diff(snapshot.NewSet(), p.set), Commit: p.Becomes, Signature: snapshot.Sign(key, p.Becomes),
 	})
+	if err != nil {
+		return snapshot.Commit{}, err
+	}
+	_, err = dp.Cut(ctx)
 	return p.Becomes, err
 }
 

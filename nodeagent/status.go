@@ -146,6 +146,10 @@ func (a *Agent) Report() *wire.Report {
 		r.Losses = append(r.Losses, &wire.Loss{Kind: "flows", Count: s.lost})
 		s.lost = 0
 	}
+	var lost uint64
+	if r.Counters, lost = a.counted.take(); lost > 0 {
+		r.Losses = append(r.Losses, &wire.Loss{Kind: "counters", Count: lost})
+	}
 	return r
 }
 

@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
 )
 
@@ -155,5 +158,28 @@ func TestLasting(t *testing.T) {
 	}
 	if lasting(nil, late); len(late) != 0 {
 		t.Error("a pod that was found is still counted")
+	}
+}
+
+func TestCountersAreReportedOnce(t *testing.T) {
+	b := newBench(t)
+	k := pairKey{rule: snapshot.RuleID{1}}
+	b.counted.add(k, 2)
+	b.counted.add(k, 3)
+	if c := b.Report().GetCounters(); len(c) != 1 || c[0].GetConnections() != 5 || c[0].GetRule()[0] != 1 || len(c[0].GetSubject()) != 16 {
+		t.Errorf("counters = %v", c)
+	}
+	if c := b.Report().GetCounters(); len(c) != 0 {
+		t.Errorf("counters again = %v", c)
+	}
+	for i := range maxPairs + 5 {
+		b.counted.add(pairKey{rule: snapshot.RuleID{byte(i), byte(i >> 8)}}, 1)
+	}
+	r := b.Report()
+	if size := proto.Size(r); len(r.GetCounters()) != maxPairs || size > wire.MaxMessage {
+		t.Errorf("a full report has %d counters in %d bytes", len(r.GetCounters()), size)
+	}
+	if l := r.GetLosses(); len(l) != 1 || l[0].GetKind() != "counters" || l[0].GetCount() != 5 {
+		t.Errorf("losses = %v", l)
 	}
 }
