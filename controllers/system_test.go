@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -269,4 +270,107 @@ func TestPeerObjects(t *testing.T) {
 	}
 	w.create(group)
 	w.expect(group, "Accepted=True/Accepted", "Ready=True/Realized")
+}
+
+// TestLateNode: a node that is connected and does not answer is waited for,
+// named after 30 s, and forgiven.
+func TestLateNode(t *testing.T) {
+	w := newWorld(t)
+	n1 := w.node("n1")
+	w.pod("db", n1, "10.1.6.1", app("db"))
+	clock := newClock()
+	c := w.start(withClock(clock))
+	p := w.isolate("db", "db")
+	w.create(p)
+	a := c.agent(n1)
+	answer := make(chan struct{})
+	a.Answer = func(*wire.Transfer) *wire.Refuse {
+		<-answer
+		return nil
+	}
+	stop := w.run(a)
+	w.expect(p, "Programmed=False/Pending", "Reconciling=True/Pending")
+	clock.forward(31 * time.Second)
+	w.expect(p, "Programmed=False/NodeLate", "Ready=False/NodeLate", "Reconciling=True/NodeLate")
+	close(answer)
+	w.expect(p, "Ready=True/Realized", "Reconciling=")
+	stop()
+}
+
+// TestCrowdedOut: endpoints that come after a policy may make it too large. It
+// is refused by name as a whole, and in force again when there is room.
+func TestCrowdedOut(t *testing.T) {
+	w := newWorld(t)
+	n1 := w.node("n1")
+	w.pod("db", n1, "10.1.7.1", app("db"))
+	c := w.start(withLimits(compile.Options{CellsPerRuleset: 3}))
+	p := w.isolate("db", "db", "a", "b", "c")
+	w.create(p)
+	a := c.agent(n1)
+	w.run(a)
+	w.expect(p, "Ready=True/Realized")
+	var pods []*corev1.Pod
+	for i, name := range []string{"a", "b", "c"} {
+		pods = append(pods, w.pod(name, n1, fmt.Sprintf("10.1.7.1%d", i), app(name)))
+	}
+	w.expect(p, "Accepted=False/OverCapacity", "Ready=False/OverCapacity")
+	if got := rules(t, c.synced(a)); len(got) > 0 {
+		t.Errorf("in force in part: %v", got)
+	}
+	w.delete(pods[0])
+	w.delete(pods[1])
+	w.expect(p, "Accepted=True/Accepted", "Ready=True/Realized")
+}
+
+// TestUpstream: upstream's NetworkPolicy goes the same way, last accepted spec
+// included.
+func TestUpstream(t *testing.T) {
+	w := newWorld(t)
+	n1 := w.node("n1")
+	w.pod("db", n1, "10.1.8.1", app("db"))
+	c := w.start()
+	p := &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "upstream"},
+		Spec:       networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: app("db")}},
+	}
+	w.create(p)
+	a := c.agent(n1)
+	w.run(a)
+	w.eventually("the policy on the node", func() error {
+		if got := rules(t, c.synced(a)); !got["upstream/(isolated)"] {
+			return fmt.Errorf("rules %v", got)
+		}
+		return w.records(1)
+	})
+	w.delete(p)
+	w.eventually("the policy being gone", func() error {
+		if got := rules(t, c.synced(a)); len(got) > 0 {
+			return fmt.Errorf("rules %v", got)
+		}
+		return w.records(0)
+	})
+}
+
+// TestDeletedWhileDown: a policy that was deleted while no controller ran is
+// not in force for the next one, record or not.
+func TestDeletedWhileDown(t *testing.T) {
+	w := newWorld(t)
+	n1 := w.node("n1")
+	w.pod("db", n1, "10.1.9.1", app("db"))
+	c := w.start()
+	p := w.isolate("db", "db", "web")
+	w.create(p)
+	w.expect(p, "Accepted=True/Accepted")
+	c.stop()
+	w.delete(p)
+	again := w.isolate("db", "db")
+	w.create(again)
+	c = w.start()
+	a := c.agent(n1)
+	w.run(a)
+	w.expect(again, "Ready=True/Realized")
+	if got := rules(t, c.synced(a)); len(got) != 1 || !got["db/(isolated)"] {
+		t.Errorf("rules on the node: %v", got)
+	}
+	w.eventually("the old record being dropped", func() error { return w.records(1) })
 }

@@ -182,7 +182,7 @@ func (e *Engine) lookAtExternal(ctx context.Context, k key) error {
 		e.peers[object] = refusedPeer(w, v1alpha1.ReasonInvalid, err.Error())
 		return nil
 	}
-	if !slices.Equal(e.claims.workloads[id].addresses, endpoint.Addresses) {
+	if own := e.claims.workloads[id]; !own.created.Equal(w.CreationTimestamp.Time) || !slices.Equal(own.addresses, endpoint.Addresses) {
 		e.recheck(e.claims.setWorkload(id, w.CreationTimestamp.Time, endpoint.Addresses))
 	}
 	if conflict := e.claims.conflict(id); conflict != "" {
