@@ -18,7 +18,7 @@ readonly REGO="./webhooks/..."
 readonly CEL="./api/... ./test/cel/..."
 readonly BPF="./bpf/... ./nodeagent/... ./cmd/nodeagent/... ./cmd/cni/... ./test/datapath/..."
 readonly VM="./hack/vm/... ./test/vm/..."
-readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/kubetest/... ./test/webhook/... ./test/controller/..."
+readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/kubetest/... ./test/webhook/... ./test/controller/... ./test/cli/..."
 readonly ELSEWHERE="./test/arch/... ./test/torn/... ./test/e2e/... ./test/bench/... $REGO $CEL $BPF $VM $CONTROLLER"
 
 counts=$(mktemp)

@@ -1,0 +1,210 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/test/kubetest"
+)
+
+// palisade is the built command, on one cluster.
+type palisade struct {
+	binary, kubeconfig string
+}
+
+// run returns standard output, standard error and the exit code.
+func (p palisade) run(t *testing.T, args ...string) (string, string, int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), p.binary, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+p.kubeconfig)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()
+}
+
+func TestLive(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "palisade")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "palisade.dev/palisade/cmd/palisade").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v: %s", err, out)
+	}
+	env := kubetest.Start(t)
+	p := palisade{binary: binary, kubeconfig: filepath.Join(dir, "kubeconfig")}
+	if err := os.WriteFile(p.kubeconfig, env.KubeConfig, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("without CRDs", func(t *testing.T) {
+		_, stderr, code := p.run(t, "reach", "--port", "80/tcp")
+		if code != 2 || !strings.Contains(stderr, "install Palisade's CRDs first") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("exit %d, %q; want 2 and one line that says to install the CRDs", code, stderr)
+		}
+	})
+
+	if _, err := envtest.InstallCRDs(env.Config, envtest.CRDInstallOptions{Paths: []string{"../../config/crd/bases"}, ErrorIfPathMissing: true}); err != nil {
+		t.Fatal(err)
+	}
+	create(t, env.Config)
+
+	t.Run("reach as from files", func(t *testing.T) {
+		live, stderr, code := p.run(t, "reach", "--port", "23/tcp,5432/tcp,53/udp", "-o", "json")
+		if code != 0 {
+			t.Fatalf("exit %d: %s", code, stderr)
+		}
+		files, _, _ := p.run(t, "reach", "-f", "shop.yaml", "--port", "23/tcp,5432/tcp,53/udp", "-o", "json")
+		if live != files {
+			t.Errorf("live:\n%s\nfrom files:\n%s", live, files)
+		}
+		if !strings.Contains(live, `"verdict":"Deny"`) {
+			t.Error("nothing is denied")
+		}
+	})
+	t.Run("explain", func(t *testing.T) { explainLive(t, p) })
+	t.Run("status", func(t *testing.T) { statusLive(t, p, env.Config) })
+	t.Run("unreachable", func(t *testing.T) {
+		broken := regexp.MustCompile(`https://[^"\s]+`).ReplaceAll(env.KubeConfig, []byte("https://127.0.0.1:1"))
+		path := filepath.Join(dir, "broken")
+		if err := os.WriteFile(path, broken, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stderr, code := p.run(t, "status", "--kubeconfig", path)
+		if code != 2 || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("exit %d, %q; want 2 and one line", code, stderr)
+		}
+	})
+}
+
+func explainLive(t *testing.T, p palisade) {
+	type decision struct{ Verdict, Tier, Policy, Rule string }
+	for name, tc := range map[string]struct {
+		from, to, port string
+		code           int
+		ingress        decision
+	}{
+		"named port": {"ew:shop/billing", "shop/db", "5432/tcp", 0, decision{"Allow", "Namespace", "pnp/shop/db", "clients"}},
+		"group":      {"203.0.113.7", "shop/db", "5432/tcp", 0, decision{"Allow", "Namespace", "pnp/shop/db", "clients"}},
+		"isolated":   {"shop/frontend", "shop/db", "5432/tcp", 3, decision{"Deny", "Namespace", "pnp/shop/db", "(isolated)"}},
+		"admin":      {"shop/db", "shop/frontend", "23/tcp", 3, decision{"Deny", "Admin", "cwp/no-telnet", "telnet"}},
+		"upstream":   {"shop/db", "default/batch", "80/tcp", 3, decision{"Deny", "Namespace", "netpol/default/closed", "(isolated)"}},
+		"own node":   {"node:n1", "shop/db", "1/tcp", 0, decision{"Allow", "Builtin", "builtin/palisade", "(own-node)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stdout, stderr, code := p.run(t, "explain", "--from", tc.from, "--to", tc.to, "--port", tc.port, "-o", "json")
+			var answers []struct {
+				From, To, Port, Verdict string
+				Ingress                 decision
+			}
+			if err := json.Unmarshal([]byte(stdout), &answers); err != nil || len(answers) != 1 {
+				t.Fatalf("exit %d: %s%s: %v", code, stdout, stderr, err)
+			}
+			if a := answers[0]; code != tc.code || a.Ingress != tc.ingress || a.From != tc.from || a.To != tc.to || a.Port != tc.port {
+				t.Errorf("exit %d, %+v; want %d, %+v", code, a, tc.code, tc.ingress)
+			}
+		})
+	}
+}
+
+func statusLive(t *testing.T, p palisade, config *rest.Config) {
+	stdout, stderr, code := p.run(t, "status", "-o", "json")
+	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 2 {
+		t.Errorf("before a controller: exit %d, %s%s; want 0 and both Unknown", code, stdout, stderr)
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy v1alpha1.NetworkPolicy
+	if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "db"}, &policy); err != nil {
+		t.Fatal(err)
+	}
+	for _, condition := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady} {
+		meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{
+			Type: condition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRealized, Message: "in force on 1 node"})
+	}
+	policy.Status.ObservedGeneration = policy.Generation
+	policy.Status.Nodes = v1alpha1.NodeCounts{Desired: 1, Realized: 1}
+	policy.Status.Endpoints = 1
+	if err := c.Status().Update(t.Context(), &policy); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, _ = p.run(t, "status")
+	if !containsFields(stdout, "pnp/shop/db", "True", "True", "True", "Realized", "1/1", "1", "in", "force") {
+		t.Errorf("status shows\n%s", stdout)
+	}
+	// A new spec that no controller has seen is not ready, whatever is stored.
+	policy.Spec.Isolate = v1alpha1.IsolateBoth
+	if err := c.Update(t.Context(), &policy); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, _ = p.run(t, "status")
+	if !containsFields(stdout, "pnp/shop/db", "Unknown", "Unknown", "Unknown", "Pending") {
+		t.Errorf("after a new spec, status shows\n%s", stdout)
+	}
+}
+
+// containsFields reports whether a line begins with these fields.
+func containsFields(text string, fields ...string) bool {
+	for line := range strings.Lines(text) {
+		have := strings.Fields(line)
+		if len(have) >= len(fields) && strings.Join(have[:len(fields)], " ") == strings.Join(fields, " ") {
+			return true
+		}
+	}
+	return false
+}
+
+// create puts the objects of shop.yaml into the cluster, with their status.
+func create(t *testing.T, config *rest.Config) {
+	t.Helper()
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile("shop.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range strings.Split(string(data), "\n---\n") {
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), u); err != nil {
+			t.Fatal(err)
+		}
+		status, hasStatus := u.Object["status"]
+		if err := c.Create(t.Context(), u); err != nil {
+			t.Fatalf("%s %s: %v", u.GetKind(), u.GetName(), err)
+		}
+		if hasStatus {
+			u.Object["status"] = status
+			if err := c.Status().Update(t.Context(), u); err != nil {
+				t.Fatalf("status of %s %s: %v", u.GetKind(), u.GetName(), err)
+			}
+		}
+	}
+}
