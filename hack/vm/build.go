@@ -13,9 +13,13 @@ func Build(ctx context.Context, out, pkg string) error {
 	return static(ctx, "build", "-o", out, pkg)
 }
 
-// BuildTests makes a static program of a package's tests.
+// guestTag is the build tag of tests that only make sense in a guest.
+const guestTag = "guest"
+
+// BuildTests makes a static program of a package's tests, those with the tag guest
+// among them.
 func BuildTests(ctx context.Context, out, pkg string) error {
-	return static(ctx, "test", "-c", "-o", out, pkg)
+	return static(ctx, "test", "-c", "-tags="+guestTag, "-o", out, pkg)
 }
 
 func static(ctx context.Context, args ...string) error {
