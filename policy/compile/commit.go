@@ -49,9 +49,7 @@ func (c *Compiler) commit() ([]*node, []model.NodeName) {
 	c.loadPolicies()
 	c.assignAll()
 	c.admit()
-	c.distribute()
-	gone := c.writeNodes()
-	c.writeCommon()
+	gone := c.distribute()
 	c.collect()
 	dirty := c.dirtyNodes
 	c.dirtyNodes = nil
@@ -103,7 +101,7 @@ func (c *Compiler) place(x identity.Change) {
 			}
 		}
 		if old.UID != "" {
-			c.touchedLocals[localKey{n, old.UID}] = struct{}{}
+			n.touchLocal(old.UID)
 			n.locals.remove(old.UID, old.ID)
 		}
 		if n.self == old {
@@ -120,7 +118,7 @@ func (c *Compiler) place(x identity.Change) {
 			c.addresses.add(a, now)
 		}
 		if now.UID != "" {
-			c.touchedLocals[localKey{n, now.UID}] = struct{}{}
+			n.touchLocal(now.UID)
 			n.locals.add(now.UID, now)
 		}
 		if now.ID.Kind == model.EndpointNode {
@@ -159,11 +157,10 @@ func (c *Compiler) settleAreas() {
 	clear(c.areas)
 }
 
-// distribute computes the cells that changed and brings nodes up to date.
-func (c *Compiler) distribute() {
-	for _, n := range c.dirtyNodes {
-		c.turn(n)
-	}
+// distribute computes the cells that changed and brings nodes up to date. What
+// concerns one node alone is done for several nodes at a time.
+func (c *Compiler) distribute() []model.NodeName {
+	c.eachDirtyNode((*node).turn)
 	for _, l := range c.changedLenses {
 		l.rulesets.each(func(r *ruleset) { c.changeRuleset(r) })
 	}
@@ -177,19 +174,6 @@ func (c *Compiler) distribute() {
 			n.patched = append(n.patched, r)
 		})
 	}
-	for i := 0; i < len(c.dirtyNodes); i++ {
-		n := c.dirtyNodes[i]
-		for _, r := range n.patched {
-			c.patch(n, r)
-		}
-		n.patched = nil
-		c.install(n)
-	}
-}
-
-// writeNodes writes the rows that depend on which groups a node tells apart. It
-// returns the nodes that are gone.
-func (c *Compiler) writeNodes() []model.NodeName {
 	for _, x := range c.renamed {
 		for _, n := range c.nodes {
 			if n.rules.has(x) {
@@ -199,39 +183,63 @@ func (c *Compiler) writeNodes() []model.NodeName {
 		}
 	}
 	c.renamed = nil
-	for at := range c.touchedLocals {
-		c.writeLocal(at)
-	}
-	clear(c.touchedLocals)
+	c.eachDirtyNode(c.refresh, c.writeCommon)
 	var gone []model.NodeName
 	for _, n := range c.dirtyNodes {
-		for k := range n.peers {
-			c.writePeer(n, k)
-		}
-		n.peers = nil
-		if n.recut {
-			c.writeParts(n)
-		}
 		n.listed, n.weigh = false, false
 		if n.endpoints == 0 {
 			delete(c.nodes, n.name)
 			gone = append(gone, n.name)
-			continue
 		}
-		c.introduce(n)
 	}
 	slices.Sort(gone)
 	return gone
 }
 
-func (c *Compiler) writeLocal(at localKey) {
-	r := at.node.locals.owner[at.uid]
+// eachDirtyNode runs a task for every node that something changed for, and others
+// beside them.
+func (c *Compiler) eachDirtyNode(task func(*node), others ...func()) {
+	tasks := others
+	for _, n := range c.dirtyNodes {
+		tasks = append(tasks, func() { task(n) })
+	}
+	parallel(tasks)
+	for _, n := range c.dirtyNodes {
+		c.meet(n)
+	}
+}
+
+// refresh writes what changed of a node's rows.
+func (c *Compiler) refresh(n *node) {
+	for _, r := range n.patched {
+		n.patch(r)
+	}
+	n.patched = nil
+	n.install()
+	for uid := range n.uids {
+		c.writeLocal(n, uid)
+	}
+	n.uids = nil
+	for k := range n.peers {
+		c.writePeer(n, k)
+	}
+	n.peers = nil
+	if n.recut {
+		n.writeParts()
+	}
+	if n.endpoints > 0 {
+		n.introduce()
+	}
+}
+
+func (c *Compiler) writeLocal(n *node, uid model.UID) {
+	r := n.locals.owner[uid]
 	if r == nil {
-		at.node.rows.delete(snapshot.KeyOf(snapshot.LocalRow{UID: string(at.uid)}))
+		n.rows.delete(snapshot.KeyOf(snapshot.LocalRow{UID: string(uid)}))
 		return
 	}
-	c.write(at.node, snapshot.LocalRow{
-		UID: string(r.UID), Kind: c.kinds[r.Kind].id, Namespace: r.ID.Namespace, Name: r.ID.Name,
+	n.write(snapshot.LocalRow{
+		UID: string(uid), Kind: c.kinds[r.Kind].id, Namespace: r.ID.Namespace, Name: r.ID.Name,
 	})
 }
 

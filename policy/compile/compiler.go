@@ -68,7 +68,6 @@ type Compiler struct {
 	unfocused       []*ruleset // whose lens may be another now
 	renamed         []*ruleInfo
 	touchedAddrs    map[netip.Addr]struct{}
-	touchedLocals   map[localKey]struct{}
 	idle            idle
 
 	seq     uint32
@@ -84,11 +83,6 @@ type idle struct {
 	rulesets  []*ruleset
 	programs  []*program
 	kinds     []*identity.Kind
-}
-
-type localKey struct {
-	node *node
-	uid  model.UID
 }
 
 // New returns a compiler of an empty cluster.
@@ -122,7 +116,6 @@ func New(options Options) *Compiler {
 		reading:       make(map[model.PolicyRef]*identity.Needs),
 		areas:         make(map[*group]struct{}),
 		touchedAddrs:  make(map[netip.Addr]struct{}),
-		touchedLocals: make(map[localKey]struct{}),
 	}
 }
 

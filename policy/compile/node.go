@@ -29,13 +29,39 @@ type node struct {
 	locals   claims[model.UID]
 
 	// Since the last commit.
-	listed  bool               // in c.dirtyNodes
-	kinds   map[*kind]struct{} // hosted kinds to look at
-	peers   map[*kind]struct{} // kinds whose row may change
-	turned  []*ruleset         // rulesets to install, perhaps, or uninstall
-	patched []*ruleset         // installed rulesets whose cells changed
-	recut   bool               // a part-side group or its area changed
-	weigh   bool               // it may have more cells than before
+	listed  bool                   // in c.dirtyNodes
+	kinds   map[*kind]struct{}     // hosted kinds to look at
+	peers   map[*kind]struct{}     // kinds whose row may change
+	uids    map[model.UID]struct{} // endpoints whose local row may change
+	turned  map[*ruleset]struct{}  // rulesets to install, perhaps, or uninstall
+	patched []*ruleset             // installed rulesets whose cells changed
+	recut   bool                   // a part-side group or its area changed
+	weigh   bool                   // it may have more cells than before
+
+	// What a task for this node alone leaves to do where nodes meet.
+	later struct {
+		rulesets []later[*ruleset]
+		groups   []later[*group]
+		written  int
+	}
+}
+
+// later is a count that has to wait until the node's task is over.
+type later[T any] struct {
+	of T
+	by int
+}
+
+// meet does what tasks for the node left to do.
+func (c *Compiler) meet(n *node) {
+	for _, x := range n.later.rulesets {
+		x.of.nodes.add(n, x.by)
+	}
+	for _, x := range n.later.groups {
+		x.of.nodes.add(n, x.by)
+	}
+	c.stats.RowsWritten += n.later.written
+	n.later.rulesets, n.later.groups, n.later.written = nil, nil, 0
 }
 
 // hosted is a kind of which a node hosts endpoints.
@@ -75,6 +101,10 @@ func (c *Compiler) touchHosted(n *node, k *kind) {
 // touchPeer says that the groups in which the node sees a kind may change.
 func (c *Compiler) touchPeer(n *node, k *kind) {
 	c.touchNode(n)
+	n.touchPeer(k)
+}
+
+func (n *node) touchPeer(k *kind) {
 	if n.peers == nil {
 		n.peers = make(map[*kind]struct{})
 	}
@@ -82,7 +112,7 @@ func (c *Compiler) touchPeer(n *node, k *kind) {
 }
 
 // introduce writes whose snapshot it is.
-func (c *Compiler) introduce(n *node) {
+func (n *node) introduce() {
 	if n.name == "" {
 		return
 	}
@@ -114,7 +144,7 @@ func (c *Compiler) host(n *node, k *kind, by int) {
 
 // turn finds out which rulesets the node's kinds have now, and takes away those
 // that they have no more, while these are still as the node has them.
-func (c *Compiler) turn(n *node) {
+func (n *node) turn() {
 	for k := range n.kinds {
 		h := n.hosted.get(k)
 		var now [2]*ruleset
@@ -133,11 +163,11 @@ func (c *Compiler) turn(n *node) {
 			}
 			if now[d] != nil {
 				n.rulesets.add(now[d], +1)
-				n.turned = append(n.turned, now[d])
+				n.mayTurn(now[d])
 			}
 			if old := h.applied[d]; old != nil {
 				n.rulesets.add(old, -1)
-				n.turned = append(n.turned, old)
+				n.mayTurn(old)
 			}
 		}
 		h.applied = now
@@ -145,72 +175,86 @@ func (c *Compiler) turn(n *node) {
 			n.hosted.delete(k)
 			n.rows.delete(snapshot.KeyOf(snapshot.SubjectRow{Kind: k.id}))
 		} else {
-			c.write(n, snapshot.SubjectRow{Kind: k.id, Ingress: now[model.Ingress].id, Egress: now[model.Egress].id})
+			n.write(snapshot.SubjectRow{Kind: k.id, Ingress: now[model.Ingress].id, Egress: now[model.Egress].id})
 		}
 	}
 	n.kinds = nil
-	for _, r := range n.turned {
+	for r := range n.turned {
 		if r.nodes.has(n) && !n.rulesets.has(r) {
-			c.uninstall(n, r)
+			n.uninstall(r)
 		}
 	}
 }
 
-func (c *Compiler) write(n *node, row snapshot.Row) {
+func (n *node) touchLocal(uid model.UID) {
+	if n.uids == nil {
+		n.uids = make(map[model.UID]struct{})
+	}
+	n.uids[uid] = struct{}{}
+}
+
+func (n *node) mayTurn(r *ruleset) {
+	if n.turned == nil {
+		n.turned = make(map[*ruleset]struct{})
+	}
+	n.turned[r] = struct{}{}
+}
+
+func (n *node) write(row snapshot.Row) {
 	n.rows.put(snapshot.Encode(row))
-	c.stats.RowsWritten++
+	n.later.written++
 }
 
 // uninstall takes away a ruleset as it was at the last commit.
-func (c *Compiler) uninstall(n *node, r *ruleset) {
-	r.nodes.add(n, -1)
+func (n *node) uninstall(r *ruleset) {
+	n.later.rulesets = append(n.later.rulesets, later[*ruleset]{r, -1})
 	n.rows.delete(snapshot.KeyOf(snapshot.RulesetRow{ID: r.id}))
 	for i := range r.cells.items {
-		c.writeCell(n, r, cellChange{set: r.cells.items[i].key, old: r.cells.items[i].val})
+		n.writeCell(r, cellChange{set: r.cells.items[i].key, old: r.cells.items[i].val})
 	}
 	for _, g := range r.groups {
-		c.useGroup(n, g, -1)
+		n.useGroup(g, -1)
 	}
 }
 
 // install adds the rulesets that the node's kinds have newly, and brings the
 // others up to date.
-func (c *Compiler) install(n *node) {
-	for _, r := range n.turned {
+func (n *node) install() {
+	for r := range n.turned {
 		if r.nodes.has(n) || !n.rulesets.has(r) {
 			continue
 		}
-		r.nodes.add(n, +1)
+		n.later.rulesets = append(n.later.rulesets, later[*ruleset]{r, +1})
 		n.rows.put(r.entry)
 		for i := range r.cells.items {
-			c.writeCell(n, r, cellChange{set: r.cells.items[i].key, new: r.cells.items[i].val})
+			n.writeCell(r, cellChange{set: r.cells.items[i].key, new: r.cells.items[i].val})
 		}
 		for _, g := range r.groups {
-			c.useGroup(n, g, +1)
+			n.useGroup(g, +1)
 		}
 	}
 	n.turned = nil
 }
 
 // patch brings a ruleset that the node has had before up to date.
-func (c *Compiler) patch(n *node, r *ruleset) {
+func (n *node) patch(r *ruleset) {
 	for _, change := range r.changes {
-		c.writeCell(n, r, change)
+		n.writeCell(r, change)
 	}
 	if r.moved {
 		n.rows.put(r.entry)
 		for _, g := range r.groups {
-			c.useGroup(n, g, +1)
+			n.useGroup(g, +1)
 		}
 		for _, g := range r.before {
-			c.useGroup(n, g, -1)
+			n.useGroup(g, -1)
 		}
 	}
 }
 
-func (c *Compiler) writeCell(n *node, r *ruleset, change cellChange) {
+func (n *node) writeCell(r *ruleset, change cellChange) {
 	if p := change.new; p != nil {
-		c.write(n, snapshot.CellRow{Ruleset: r.id, Set: change.set, Program: p.id})
+		n.write(snapshot.CellRow{Ruleset: r.id, Set: change.set, Program: p.id})
 		if n.programs.add(p, +1) == 1 {
 			n.rows.put(p.entry)
 			for _, x := range p.rules {
@@ -233,17 +277,17 @@ func (c *Compiler) writeCell(n *node, r *ruleset, change cellChange) {
 }
 
 // useGroup counts the rulesets of a node that tell a group apart.
-func (c *Compiler) useGroup(n *node, g *group, by int) {
+func (n *node) useGroup(g *group, by int) {
 	now := n.groups.add(g, by)
 	if now > 0 && now != by {
 		return
 	}
-	g.nodes.add(n, by)
+	n.later.groups = append(n.later.groups, later[*group]{g, by})
 	if g.side == partSide {
 		n.recut = true
 		return
 	}
-	g.each(func(k *kind) { c.touchPeer(n, k) })
+	g.each(n.touchPeer)
 }
 
 // writePeer writes in which groups the node sees a kind.
@@ -261,11 +305,11 @@ func (c *Compiler) writePeer(n *node, k *kind) {
 		return
 	}
 	slices.SortFunc(groups, snapshot.CompareGroupIDs)
-	c.write(n, snapshot.KindRow{ID: k.id, Groups: groups})
+	n.write(snapshot.KindRow{ID: k.id, Groups: groups})
 }
 
 // writeParts writes in which groups the node sees which addresses.
-func (c *Compiler) writeParts(n *node) {
+func (n *node) writeParts() {
 	var groups []*group
 	for i := range n.groups.items {
 		if g := n.groups.items[i].key; g.side == partSide {
