@@ -23,7 +23,13 @@ import (
 	"palisade.dev/palisade/snapshot/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the agent that TestKilled kills.
+func TestMain(m *testing.M) {
+	if state := os.Getenv("PALISADE_AGENT"); state != "" {
+		agentProcess(state)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const node = "n1"
 

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"time"
+
+	"github.com/go-logr/logr"
 
 	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/facts"
@@ -13,12 +17,10 @@ import (
 	"palisade.dev/palisade/nodeagent/layout"
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
-
-	"github.com/go-logr/logr"
 )
 
-// ErrNothingApplied says that no snapshot of palisade apply is in force here.
-var ErrNothingApplied = errors.New("nothing is enforced here by palisade apply, and no agent runs")
+// ErrNothingHeld says that no snapshot is kept on this host.
+var ErrNothingHeld = errors.New("nothing is enforced on this host: no snapshot of an agent or of palisade apply")
 
 // ReadKernel hands on what the kernel reports where no agent runs: after palisade
 // apply. A record can be read once. Without follow it ends when there are no more.
@@ -28,11 +30,7 @@ func ReadKernel(ctx context.Context, c datapath.Config, stateDir string, follow 
 		return err
 	}
 	defer f.Close()
-	bindings, _ := f.Bindings()
-	d, err := datapath.OpenReader(c, layout.Update{
-		Generation: h.commit.Generation, Digest: h.commit.Digest, Full: true,
-		Delta: snapshot.Diff(snapshot.NewSet(), h.set), Facts: toLayout(h.set, bindings),
-	})
+	d, err := openReader(c, h, f)
 	if err != nil {
 		return err
 	}
@@ -67,21 +65,79 @@ func ReadKernel(ctx context.Context, c datapath.Config, stateDir string, follow 
 // drainWait is how long a silent kernel is taken to have no more records.
 const drainWait = 50 * time.Millisecond
 
-// heldLocally is what palisade apply brought into force last.
-func heldLocally(stateDir string) (*holding, *facts.Store, error) {
-	key, err := readKey(stateDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, ErrNothingApplied
+func openReader(c datapath.Config, h *holding, f *facts.Store) (*datapath.Datapath, error) {
+	bindings, _ := f.Bindings()
+	return datapath.OpenReader(c, layout.Update{
+		Generation: h.commit.Generation, Digest: h.commit.Digest, Full: true,
+		Delta: snapshot.Diff(snapshot.NewSet(), h.set), Facts: toLayout(h.set, bindings),
+	})
+}
+
+// InForce is what a host enforces, as its kernel and its disk say.
+type InForce struct {
+	Node       string
+	Generation snapshot.Generation // of the kernel; zero: nothing is in force
+	Digest     snapshot.Digest
+	Known      bool // the disk holds the same
+	Pods       []facts.Attachment
+}
+
+// ReadHost says what this host enforces, whoever brought it into force.
+func ReadHost(c datapath.Config, stateDir string) (InForce, error) {
+	h, f, err := heldLocally(stateDir)
+	if err != nil {
+		return InForce{}, err
 	}
+	defer f.Close()
+	d, err := openReader(c, h, f)
+	if errors.Is(err, os.ErrNotExist) {
+		return InForce{Node: h.commit.Node}, nil
+	}
+	if err != nil {
+		return InForce{}, err
+	}
+	defer d.Close()
+	out := InForce{Node: h.commit.Node}
+	out.Generation, out.Digest = d.Generation()
+	out.Known = out.Digest == h.commit.Digest
+	out.Pods, _ = f.Attachments()
+	return out, nil
+}
+
+// heldLocally is what an agent or palisade apply brought into force last.
+func heldLocally(stateDir string) (*holding, *facts.Store, error) {
+	trusted, err := localKeys(stateDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := store.NewSnapshots(stateDir).Load(publicKeys(key))
+	files, err := store.NewSnapshots(stateDir).Load(trusted)
 	if len(files) == 0 {
-		return nil, nil, errors.Join(ErrNothingApplied, err)
+		return nil, nil, errors.Join(ErrNothingHeld, err)
 	}
 	h := newHolding()
 	h.set, h.commit = files[0].Set, files[0].Commit
 	f, err := openFacts(stateDir, logr.Discard())
 	return h, f, err
 }
+
+// localKeys are the keys that this host trusts: a controller's, and its own.
+func localKeys(stateDir string) (snapshot.Keys, error) {
+	trusted := snapshot.Keys{}
+	b, err := os.ReadFile(filepath.Join(stateDir, keysCopy))
+	if err == nil {
+		err = trusted.UnmarshalText(b)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	own, err := readKey(stateDir)
+	if err == nil {
+		maps.Copy(trusted, publicKeys(own))
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return trusted, nil
+}
+
+// keysCopy is the agent's copy of the controller's public keys.
+const keysCopy = "signing-keys"

@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	defer func() { err = errors.Join(err, dp.Close()) }()
 	a := New(Options{
 		Node: c.Node, Log: c.Log, Kernel: dp, Facts: facts, Disk: store.NewSnapshots(c.StateDir), Now: time.Now,
-		Keys: Keys{File: c.KeysFile, Copy: filepath.Join(c.StateDir, "signing-keys")}.Load,
+		Keys: Keys{File: c.KeysFile, Copy: filepath.Join(c.StateDir, keysCopy)}.Load,
 	})
 	a.SetFindings(findings)
 	if inForce, _ := dp.Generation(); inForce != zeroGeneration {
