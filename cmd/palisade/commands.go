@@ -8,6 +8,7 @@ var commands = []func(*env) *cobra.Command{
 	newCompile,
 	newExplain,
 	newFlows,
+	newHost,
 	newReach,
 	newStatus,
 	newUninstall,
