@@ -148,7 +148,7 @@ func (p *parser) judgement(direction string, subject netip.Addr, verdict model.V
 // unsaid is what a direction must come to that a line does not mention.
 func (p *parser) unsaid(subject netip.Addr) model.Decision {
 	rule := model.RuleDefault
-	if e := Owner(&p.world.Cluster, subject); e == nil || e.ID.Kind == model.EndpointNode {
+	if e := owner(&p.world.Cluster, subject); e == nil || e.ID.Kind == model.EndpointNode {
 		rule = model.RuleNobody
 	}
 	return model.Decision{Verdict: model.Allow, By: model.Builtin(rule)}

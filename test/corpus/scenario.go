@@ -104,9 +104,9 @@ func Parse(ctx context.Context, name string, data []byte) (*Scenario, error) {
 	return s, nil
 }
 
-// Owner is the endpoint that has an address, if any. That two claim one is
+// owner is the endpoint that has an address, if any. That two claim one is
 // the business of scenarios that name addresses.
-func Owner(c *model.Cluster, a netip.Addr) *model.Endpoint {
+func owner(c *model.Cluster, a netip.Addr) *model.Endpoint {
 	var found *model.Endpoint
 	for i := range c.Endpoints {
 		for _, b := range c.Endpoints[i].Addresses {

@@ -13,11 +13,14 @@ import (
 // Datapath makes the judge that is this machine's kernel: every node's rows are
 // laid out in tables of their own, attached to nothing, and the verdict program
 // is asked by test-run, egress as the client's node and ingress as the server's.
-// An end that no node hosts has nobody who enforces for it, so that it is
-// answered as no subject, whatever policies say of it.
+// For what no node hosts, external workloads and pods that are not scheduled, a
+// stand-in is asked: what an agent on it would enforce.
 func Datapath(cluster model.Cluster) (analysis.Judge, error) {
 	c, err := Compile(cluster)
 	if err != nil {
+		return nil, err
+	}
+	if err := standIn(c); err != nil {
 		return nil, err
 	}
 	h, err := readHosts(c)
@@ -25,6 +28,38 @@ func Datapath(cluster model.Cluster) (analysis.Judge, error) {
 		return nil, err
 	}
 	return func(conns []model.Connection) ([]model.Outcome, error) { return askKernel(c, h, conns) }, nil
+}
+
+// standInName is no name that a node can have.
+const standInName = "(none)"
+
+// standIn makes a node of the rows about what no node hosts. The kernel knows
+// its own endpoints by their UID, which only pods have, so there external
+// workloads pass for pods.
+func standIn(c *Compiled) error {
+	rows := c.Nodes[""]
+	if rows == nil {
+		return nil
+	}
+	own, common := snapshot.NewSet(rows.Entries()...), snapshot.NewSet(c.Common.Entries()...)
+	own.Put(snapshot.Encode(snapshot.MetaRow{Node: standInName}))
+	addresses, err := c.Common.Rows()
+	if err != nil {
+		return fmt.Errorf("common rows: %w", err)
+	}
+	for _, row := range addresses {
+		a, ok := row.(snapshot.AddressRow)
+		if !ok || model.EndpointKind(a.Endpoint) != model.EndpointExternal {
+			continue
+		}
+		a.Endpoint = uint8(model.EndpointPod)
+		a.UID = "external workload " + a.Namespace + "/" + a.Name
+		common.Put(snapshot.Encode(a))
+		own.Put(snapshot.Encode(snapshot.LocalRow{UID: a.UID, Kind: a.Kind, Namespace: a.Namespace, Name: a.Name}))
+	}
+	delete(c.Nodes, "")
+	c.Nodes[standInName], c.Common = own, common
+	return nil
 }
 
 // hosts says which node hosts the endpoint that has an address, and what the
@@ -38,9 +73,6 @@ func readHosts(c *Compiled) (*hosts, error) {
 	h := &hosts{byAddress: map[netip.Addr]model.NodeName{}, rules: map[snapshot.RuleID]model.RuleRef{}}
 	byUID := map[string]model.NodeName{}
 	for name, own := range c.Nodes {
-		if name == "" {
-			continue
-		}
 		rows, err := own.Rows()
 		if err != nil {
 			return nil, fmt.Errorf("rows of node %q: %w", name, err)
