@@ -23,6 +23,9 @@ const (
 	ProgramBenchVerdict = "palisade_bench_verdict"
 	ProgramBenchV6      = "palisade_bench_verdict6"
 
+	VariableLineMask        = "line_mask"
+	VariableEventsPerSecond = "events_per_second"
+
 	MapPrograms  = "programs"
 	MapSides     = "sides"
 	MapActive    = "active"

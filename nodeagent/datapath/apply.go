@@ -18,6 +18,7 @@ type Result struct {
 	Digest     snapshot.Digest
 	Lines      int  // written to both sides
 	Rebuilt    bool // a side was written as a whole
+	Grown      bool // the tables got twice the room, or more
 	// Flipped is how long it took until the new state judged, Drain how long until
 	// nothing judged by the old one, Total until both sides were the same again.
 	Flipped, Drain, Total time.Duration
@@ -30,20 +31,26 @@ var errDamaged = errors.New("line read back differs from the line written")
 type engine struct {
 	layout *layout.Layout
 	tables *Tables
+	// grow loads programs for tables of another capacity; swap, which it returns,
+	// makes them the ones that judge.
+	grow func(capacity int) (t *Tables, swap func() error, err error)
 }
 
 // apply takes an update in and makes the kernel judge by it. The layout refuses
 // what it cannot hold before any line is written. Where writing fails, what judges
 // is still whole: the old state before the flip, the new one after it.
 func (e *engine) apply(ctx context.Context, u layout.Update) (Result, error) {
-	var r Result
 	if err := ctx.Err(); err != nil {
-		return r, err
+		return Result{}, err
 	}
 	start := time.Now()
 	if err := e.layout.Apply(u); err != nil {
-		return r, err
+		return Result{}, err
 	}
+	if e.layout.Len() > e.tables.Capacity() {
+		return e.applyGrown(start)
+	}
+	var r Result
 	active, err := e.tables.Active()
 	if err != nil {
 		return r, err
@@ -72,86 +79,79 @@ func (e *engine) apply(ctx context.Context, u layout.Update) (Result, error) {
 	return r, err
 }
 
-// sync brings an idle, drained side up to date and checks it line by line.
-func (e *engine) sync(side int) (whole bool, err error) {
-	defer func() {
-		if err != nil {
-			e.layout.Lost(side)
-		}
-	}()
-	lines, whole := e.layout.Pending(side)
-	if whole {
-		if err := e.replace(side); err != nil {
-			return true, err
-		}
-	} else if err := e.patch(side, lines); err != nil {
-		return false, err
+// applyGrown fills new, bigger tables and lets their programs take over: that one
+// write is the flip, and the old tables go with the programs that read them.
+func (e *engine) applyGrown(start time.Time) (Result, error) {
+	r := Result{Rebuilt: true, Grown: true}
+	bigger, swap, err := e.grow(capacityFor(e.layout.Len()))
+	if err != nil {
+		return Result{}, err
 	}
-	e.layout.Synced(side)
-	return whole, nil
+	old := e.tables
+	e.tables = bigger
+	back := func(err error) (Result, error) {
+		e.tables = old
+		e.layout.Lost(0)
+		e.layout.Lost(1)
+		return Result{}, errors.Join(err, bigger.Close())
+	}
+	for side := range 2 {
+		e.layout.Lost(side)
+		if _, err := e.sync(side); err != nil {
+			return back(err)
+		}
+	}
+	if err := swap(); err != nil {
+		return back(err)
+	}
+	r.Generation, r.Digest = e.layout.Generation()
+	r.Lines = bigger.Writes()
+	r.Flipped = time.Since(start)
+	r.Total = r.Flipped
+	return r, old.Close()
 }
 
-// replace writes a side as a whole: in place where the size is right, else anew.
-func (e *engine) replace(side int) error {
-	lines := e.layout.Lines()
-	if e.tables.Len(side) != len(lines) {
-		if err := e.tables.Replace(side, lines); err != nil {
-			return err
+// sync brings an idle, drained side up to date and checks it line by line.
+func (e *engine) sync(side int) (whole bool, err error) {
+	numbers, whole := e.layout.Pending(side)
+	want, have := e.layout.Lines(), e.tables.Lines(side)
+	if whole {
+		e.markDirty(side)
+		e.tables.WriteAll(side, want)
+		for i := range want {
+			if have[i] != want[i] {
+				e.layout.Lost(side)
+				return true, fmt.Errorf("side %d: line %d: %w", side, i, errDamaged)
+			}
 		}
-	} else {
-		if err := e.markDirty(side); err != nil {
-			return err
-		}
-		if err := e.tables.WriteAll(side, lines); err != nil {
-			return err
+		e.layout.Synced(side)
+		return true, nil
+	}
+	if len(numbers) == 0 {
+		return false, nil
+	}
+	e.markDirty(side)
+	for _, i := range numbers {
+		if i != sealLine {
+			e.tables.Write(side, i, want[i])
 		}
 	}
-	have, err := e.tables.Read(side)
-	if err != nil {
-		return err
-	}
-	for i := range lines {
-		if have[i] != lines[i] {
-			return fmt.Errorf("side %d: line %d: %w", side, i, errDamaged)
+	for _, i := range numbers {
+		if i != sealLine && have[i] != want[i] {
+			e.layout.Lost(side)
+			return false, fmt.Errorf("side %d: line %d: %w", side, i, errDamaged)
 		}
 	}
-	return nil
+	e.tables.Write(side, sealLine, want[sealLine])
+	e.layout.Synced(side)
+	return false, nil
 }
 
 // sealLine is written first, dirty, and last, clean.
 const sealLine = 2
 
-// patch writes the given lines of a side.
-func (e *engine) patch(side int, lines []uint32) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	if err := e.markDirty(side); err != nil {
-		return err
-	}
-	for _, i := range lines {
-		if i == sealLine {
-			continue
-		}
-		if err := e.tables.Write(side, i, e.layout.Line(i)); err != nil {
-			return err
-		}
-	}
-	for _, i := range lines {
-		if i == sealLine {
-			continue
-		}
-		if line, err := e.tables.ReadLine(side, i); err != nil {
-			return err
-		} else if line != e.layout.Line(i) {
-			return fmt.Errorf("side %d: line %d: %w", side, i, errDamaged)
-		}
-	}
-	return e.tables.Write(side, sealLine, e.layout.Line(sealLine))
-}
-
-func (e *engine) markDirty(side int) error {
+func (e *engine) markDirty(side int) {
 	var line bpf.Line
 	*line.Seal() = bpf.Seal{Format: bpf.Format, Dirty: 1}
-	return e.tables.Write(side, sealLine, line)
+	e.tables.Write(side, sealLine, line)
 }

@@ -80,12 +80,7 @@ func (e *engine) audit(drift *Drift) error {
 		return err
 	}
 	idle := 1 - active
-	if drift.Idle, err = e.compare(idle); err != nil {
-		return err
-	}
-	if drift.Active, err = e.compare(active); err != nil {
-		return err
-	}
+	drift.Idle, drift.Active = e.compare(idle), e.compare(active)
 	if drift.Idle > 0 {
 		e.layout.Lost(idle)
 	}
@@ -109,36 +104,29 @@ func (e *engine) audit(drift *Drift) error {
 }
 
 // compare counts the lines of a side that are not as they should be.
-func (e *engine) compare(side int) (int, error) {
-	want := e.layout.Lines()
-	if e.tables.Len(side) != len(want) {
-		return len(want), nil
-	}
-	have, err := e.tables.Read(side)
-	if err != nil {
-		return 0, err
-	}
+func (e *engine) compare(side int) int {
+	want, have := e.layout.Lines(), e.tables.Lines(side)
 	different := 0
 	for i := range want {
 		if want[i] != have[i] {
 			different++
 		}
 	}
-	return different, nil
+	return different
 }
 
 func (d *Datapath) auditPrograms(drift *Drift) error {
 	if d.deferred {
 		return nil
 	}
-	for slot, p := range map[uint32]*ebpf.Program{bpf.SlotVerdict: d.verdict, bpf.SlotGuard: d.guard} {
+	for slot, p := range map[uint32]*ebpf.Program{bpf.SlotVerdict: d.programs.verdict, bpf.SlotGuard: d.programs.guard} {
 		info, err := p.Info()
 		if err != nil {
 			return fmt.Errorf("program %s: %w", p, err)
 		}
 		want, _ := info.ID()
 		var have uint32
-		err = d.programs.Lookup(slot, &have)
+		err = d.array.Lookup(slot, &have)
 		if err == nil && ebpf.ProgramID(have) == want {
 			continue
 		}
@@ -149,7 +137,7 @@ func (d *Datapath) auditPrograms(drift *Drift) error {
 	}
 	slices.Sort(drift.Programs)
 	if len(drift.Programs) > 0 {
-		return d.takePlace()
+		return d.takePlace(d.programs)
 	}
 	return nil
 }
@@ -161,7 +149,7 @@ func (d *Datapath) auditLinks(drift *Drift) error {
 	if err != nil {
 		return err
 	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.MapPrograms: d.programs}})
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.MapPrograms: d.array}})
 	if err != nil {
 		return explain(err)
 	}

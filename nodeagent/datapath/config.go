@@ -50,10 +50,15 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// tablesDir is where the maps are pinned. Maps of another format or size have
-// another directory, so that an upgrade can fill the new ones while the old judge.
-func (c Config) tablesDir() string {
-	return filepath.Join(c.PinDir, fmt.Sprintf("tables-%d-%d-%d-%d", bpf.Format, c.Layout.MaxRules, c.RingBytes, c.MaxPairs))
+// stateDir is where the maps are pinned that outlive tables: counters, events.
+// Maps of other sizes have another directory.
+func (c Config) stateDir() string {
+	return filepath.Join(c.PinDir, fmt.Sprintf("state-%d-%d-%d-%d", bpf.Format, c.Layout.MaxRules, c.RingBytes, c.MaxPairs))
+}
+
+// tablesDir is where tables of a capacity are pinned.
+func (c Config) tablesDir(capacity int) string {
+	return filepath.Join(c.PinDir, fmt.Sprintf("tables-%d-%d", bpf.Format, capacity))
 }
 
 func (c Config) pin(name string) string { return filepath.Join(c.PinDir, name) }

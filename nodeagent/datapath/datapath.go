@@ -53,7 +53,13 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 	if !d.engine.layout.Ready() && !u.Full {
 		return Result{}, ErrNotFull
 	}
-	d.collectPairs()
+	if d.engine.tables == nil {
+		return Result{}, errClosed
+	}
+	first := !d.engine.layout.Ready()
+	if err := d.collectPairs(); err != nil {
+		return Result{}, err
+	}
 	r, err := d.engine.apply(ctx, u)
 	if r.Flipped == 0 {
 		if err != nil && d.engine.layout.Ready() {
@@ -77,11 +83,13 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 		return r, err
 	}
 	if d.deferred {
-		if err := d.takePlace(); err != nil {
+		if err := d.takePlace(d.programs); err != nil {
 			return r, err
 		}
 		d.deferred = false
-		if err := d.removeOtherTables(); err != nil {
+	}
+	if first || r.Grown {
+		if err := d.removeOthers(); err != nil {
 			return r, err
 		}
 	}
@@ -132,8 +140,11 @@ func (d *Datapath) Judge(connections []Connection) ([]Outcome, error) {
 // ask runs questions, any number of them, on the tables in force.
 func (d *Datapath) ask(questions []bpf.Question) ([]bpf.Outcome, error) {
 	if d.judge == nil {
-		t, err := newTrial(TrialOptions{}, d.maps[bpf.MapSides], d.maps[bpf.MapActive])
-		if err != nil {
+		if d.engine.tables == nil {
+			return nil, errClosed
+		}
+		t := &Trial{options: TrialOptions{Questions: defaultQuestions}, shared: true}
+		if err := t.load(d.engine.tables); err != nil {
 			return nil, err
 		}
 		d.judge = t

@@ -276,7 +276,7 @@ func TestRestart(t *testing.T) {
 	expect(t, "counters kept", counterOf(t, l.dp, "isolated") >= before, true)
 	expect(t, "a to b, applied", a.reaches(b.v4, 8080), false)
 	expect(t, "c to b, applied", c.reaches(b.v4, 8080), true)
-	for _, path := range []string{l.config.PinDir, l.config.withDefaults().tablesDir()} {
+	for _, path := range []string{l.config.PinDir, l.config.withDefaults().stateDir()} {
 		if i, err := os.Stat(path); err != nil {
 			t.Error(err)
 		} else if i.Mode().Perm() != 0o700 {

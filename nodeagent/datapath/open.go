@@ -3,6 +3,7 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,13 +25,12 @@ type Datapath struct {
 
 	mu         sync.Mutex
 	engine     engine
-	maps       map[string]*ebpf.Map
-	programs   *ebpf.Map // the array that the dispatcher calls through
-	verdict    *ebpf.Program
-	guard      *ebpf.Program
+	maps       map[string]*ebpf.Map // counters, limits, pairs, events
+	array      *ebpf.Map            // what the dispatchers call
+	programs   *programs
 	links      map[string]link.Link
 	judge      *Trial // asks about connections, on the tables in force
-	deferred   bool   // another format still judges: take its place after the first Apply
+	deferred   bool   // tables of another format judge: take their place after the first Apply
 	generation snapshot.Generation
 	digest     snapshot.Digest
 	adopted    bool
@@ -59,10 +59,13 @@ func Open(c Config) (_ *Datapath, err error) {
 			d.Close()
 		}
 	}()
-	if err := d.loadVerdict(); err != nil {
+	if err := d.openState(); err != nil {
 		return nil, err
 	}
-	if err := d.adoptTables(); err != nil {
+	if err := d.openArray(); err != nil {
+		return nil, err
+	}
+	if err := d.adopt(); err != nil {
 		return nil, err
 	}
 	return d, d.attach()
@@ -91,103 +94,251 @@ func checkPinDir(dir string) error {
 	return nil
 }
 
-// loadVerdict loads the programs and their maps, pinned ones where there are some.
-func (d *Datapath) loadVerdict() error {
+// programs are what the dispatchers call, loaded for tables of one capacity.
+type programs struct {
+	verdict *ebpf.Program
+	guard   *ebpf.Program
+}
+
+func (p *programs) Close() error {
+	if p == nil {
+		return nil
+	}
+	return errors.Join(p.verdict.Close(), p.guard.Close())
+}
+
+func (d *Datapath) verdictSpec() (*ebpf.CollectionSpec, error) {
 	spec, err := bpf.Verdict.Spec()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := spec.Variables["events_per_second"].Set(d.config.EventsPerSecond); err != nil {
-		return fmt.Errorf("events_per_second: %w", err)
+	if err := spec.Variables[bpf.VariableEventsPerSecond].Set(d.config.EventsPerSecond); err != nil {
+		return nil, fmt.Errorf("variable %s: %w", bpf.VariableEventsPerSecond, err)
 	}
 	rules := uint32(d.config.Layout.MaxRules)
 	spec.Maps[bpf.MapCounters].MaxEntries = rules
 	spec.Maps[bpf.MapLimits].MaxEntries = rules
 	spec.Maps[bpf.MapPairs].MaxEntries = d.config.MaxPairs
 	spec.Maps[bpf.MapEvents].MaxEntries = d.config.RingBytes
+	return spec, nil
+}
 
-	dir := d.config.tablesDir()
+// openState opens the maps that outlive tables, or makes them.
+func (d *Datapath) openState() error {
+	spec, err := d.verdictSpec()
+	if err != nil {
+		return err
+	}
+	dir := d.config.stateDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("%w: %w", ErrPinDir, err)
 	}
-	for _, name := range []string{bpf.MapSides, bpf.MapActive, bpf.MapCounters, bpf.MapLimits, bpf.MapPairs, bpf.MapEvents} {
-		m, err := openMap(filepath.Join(dir, name), spec.Maps[name])
-		if err != nil {
+	for _, name := range []string{bpf.MapCounters, bpf.MapLimits, bpf.MapPairs, bpf.MapEvents} {
+		if d.maps[name], err = openMap(dir, spec.Maps[name]); err != nil {
 			return err
 		}
-		d.maps[name] = m
 	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: d.maps})
-	if err != nil {
-		return explain(err)
-	}
-	defer c.Close()
-	d.verdict, d.guard = c.DetachProgram(bpf.ProgramVerdict), c.DetachProgram(bpf.ProgramGuard)
 	return nil
 }
 
-// openMap opens a pinned map, or makes and pins it, for root only.
-func openMap(path string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+// openMap opens a pinned map, or makes and pins it.
+func openMap(dir string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	path := filepath.Join(dir, spec.Name)
 	m, err := ebpf.LoadPinnedMap(path, nil)
-	if err == nil {
-		if err := spec.Compatible(m); err != nil {
-			return nil, errors.Join(fmt.Errorf("pinned map %s: %w: remove it with `palisade uninstall`", path, err), m.Close())
-		}
-		return m, nil
+	if errors.Is(err, os.ErrNotExist) {
+		return newMap(spec, dir)
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("pinned map %s: %w", path, err)
 	}
-	if m, err = ebpf.NewMap(spec); err != nil {
-		return nil, fmt.Errorf("map %s: %w", spec.Name, explain(err))
-	}
-	if err := m.Pin(path); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: map %s: %w", ErrPinDir, path, err), m.Close())
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("map %s: %w", path, err), m.Close())
+	if err := spec.Compatible(m); err != nil {
+		return nil, errors.Join(fmt.Errorf("pinned map %s: %w: remove it with `palisade uninstall`", path, err), m.Close())
 	}
 	return m, nil
 }
 
-// adoptTables opens the sides, and learns from the active one what is in force.
-func (d *Datapath) adoptTables() error {
-	tables := newTables(d.maps[bpf.MapSides], d.maps[bpf.MapActive])
-	d.engine = engine{layout: layout.New(d.config.Layout), tables: tables}
-	if err := tables.adopt(); err != nil {
+func (d *Datapath) openArray() error {
+	spec, err := bpf.Dispatch.Spec()
+	if err != nil {
 		return err
 	}
+	d.array, err = openMap(d.config.PinDir, spec.Maps[bpf.MapPrograms])
+	return err
+}
+
+// load loads the programs for tables.
+func (d *Datapath) load(t *Tables) (*programs, error) {
+	spec, err := d.verdictSpec()
+	if err != nil {
+		return nil, err
+	}
+	if err := fitSpec(spec, t.Capacity()); err != nil {
+		return nil, err
+	}
+	replace := maps.Clone(d.maps)
+	replace[bpf.MapSides], replace[bpf.MapActive] = t.sides, t.active
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer c.Close()
+	return &programs{c.DetachProgram(bpf.ProgramVerdict), c.DetachProgram(bpf.ProgramGuard)}, nil
+}
+
+// adopt continues with the tables that judge now, or makes new ones, and loads this
+// agent's programs for them.
+func (d *Datapath) adopt() (err error) {
+	used, err := d.mapsInUse()
+	if err != nil {
+		return err
+	}
+	tables, err := d.findTables(used)
+	if err != nil {
+		return err
+	}
+	found := tables != nil
+	if !found {
+		if tables, err = d.freshTables(minCapacity); err != nil {
+			return err
+		}
+	}
+	d.engine = engine{layout: layout.New(d.config.Layout), tables: tables, grow: d.grow}
+	if d.programs, err = d.load(tables); err != nil {
+		return err
+	}
+	// Where programs of tables that this agent cannot read judge, they stay until
+	// its own are filled.
+	d.deferred = used != nil && !found
+	if found {
+		if err := d.adoptTables(); err != nil {
+			return err
+		}
+	}
+	if d.deferred {
+		return nil
+	}
+	return d.takePlace(d.programs)
+}
+
+// mapsInUse lists the maps of the program that judges now; nil if none does.
+func (d *Datapath) mapsInUse() (map[ebpf.MapID]bool, error) {
+	var id uint32
+	err := d.array.Lookup(bpf.SlotVerdict, &id)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("program array: %w", err)
+	}
+	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+	if err != nil {
+		return nil, fmt.Errorf("program %d: %w", id, err)
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return nil, fmt.Errorf("program %d: %w", id, err)
+	}
+	ids, _ := info.MapIDs()
+	used := make(map[ebpf.MapID]bool, len(ids))
+	for _, id := range ids {
+		used[id] = true
+	}
+	return used, nil
+}
+
+// findTables opens the pinned tables that the judging program uses, if they are of
+// this format. Others are left of a start or a growth that did not come to its end.
+func (d *Datapath) findTables(used map[ebpf.MapID]bool) (*Tables, error) {
+	dirs, err := filepath.Glob(d.config.pin(fmt.Sprintf("tables-%d-*", bpf.Format)))
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		t, err := openTables(dir)
+		if err != nil {
+			continue
+		}
+		info, err := t.sides.Info()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("map %s: %w", bpf.MapSides, err), t.Close())
+		}
+		if id, _ := info.ID(); used[id] {
+			return t, nil
+		}
+		if err := t.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// freshTables makes empty tables in a directory of their own.
+func (d *Datapath) freshTables(capacity int) (*Tables, error) {
+	dir := d.config.tablesDir(capacity)
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("remove pins: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPinDir, err)
+	}
+	return newTables(capacity, dir)
+}
+
+// grow makes bigger tables and loads programs for them.
+func (d *Datapath) grow(capacity int) (*Tables, func() error, error) {
+	t, err := d.freshTables(capacity)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, err := d.load(t)
+	if err != nil {
+		return nil, nil, errors.Join(err, t.Close())
+	}
+	return t, func() error {
+		if err := d.takePlace(next); err != nil {
+			return errors.Join(err, next.Close())
+		}
+		old, judge := d.programs, d.judge
+		d.programs, d.judge, d.deferred = next, nil, false
+		return errors.Join(old.Close(), judge.Close())
+	}, nil
+}
+
+// adoptTables learns from the side that judges what is in force.
+func (d *Datapath) adoptTables() error {
+	tables := d.engine.tables
 	active, err := tables.Active()
-	if err != nil || tables.Len(active) == 0 {
+	if err != nil {
 		return err
 	}
 	// A predecessor may have died between flip and drain.
 	if err := tables.Drain(1 - active); err != nil {
 		return err
 	}
-	lines, err := tables.Read(active)
-	if err != nil {
-		return err
-	}
+	lines := tables.Lines(active)
 	if !sound(lines) {
 		d.stats.Damaged++
 		return nil
 	}
+	d.learn(lines)
+	d.adopted = true
+	return nil
+}
+
+// learn takes from a sound side what is in force, and the numbers of rules.
+func (d *Datapath) learn(lines []bpf.Line) {
 	h, seal := lines[0].Header(), lines[sealLine].Seal()
 	d.generation = snapshot.Generation{Epoch: h.Epoch, Term: h.Term, Counter: h.Counter}
 	d.digest = snapshot.Digest(seal.Digest)
-	d.adopted = true
-	d.engine.layout.AdoptRules(layout.RulesOf(lines))
-	return nil
+	d.engine.layout.AdoptRules(layout.RulesOf(lines[:seal.Lines]))
 }
 
 // sound reports whether a side is whole: of this format, complete and as it was left.
 func sound(lines []bpf.Line) bool {
-	if len(lines) < bpf.HeaderLines {
-		return false
-	}
 	seal := lines[sealLine].Seal()
-	return seal.Format == bpf.Format && seal.Dirty == 0 && int(seal.Lines) == len(lines) && seal.Sum == layout.Sum(lines)
+	return seal.Format == bpf.Format && seal.Dirty == 0 && seal.Lines >= bpf.HeaderLines && int(seal.Lines) <= len(lines) &&
+		seal.Sum == layout.Sum(lines[:seal.Lines])
 }
 
 // attach puts the dispatchers in their places, unless they are there already.
@@ -196,30 +347,12 @@ func (d *Datapath) attach() error {
 	if err != nil {
 		return err
 	}
-	path := d.config.pin(bpf.MapPrograms)
-	if d.programs, err = openMap(path, spec.Maps[bpf.MapPrograms]); err != nil {
-		return err
-	}
-	running, err := d.running()
-	if err != nil {
-		return err
-	}
-	// Programs of other tables judge: they stay until these tables are filled.
-	d.deferred = running && !d.adopted
-	if !d.deferred {
-		if err := d.takePlace(); err != nil {
-			return err
-		}
-	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.MapPrograms: d.programs}})
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.MapPrograms: d.array}})
 	if err != nil {
 		return explain(err)
 	}
 	defer c.Close()
 	for _, a := range attachments {
-		if _, ok := d.links[a.name]; ok {
-			continue
-		}
 		l, err := openLink(d.config.pin(a.name), a, c.Programs[a.program])
 		if err != nil {
 			return err
@@ -229,23 +362,10 @@ func (d *Datapath) attach() error {
 	return nil
 }
 
-// running reports whether the program array has programs already.
-func (d *Datapath) running() (bool, error) {
-	var id uint32
-	err := d.programs.Lookup(bpf.SlotVerdict, &id)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("program array: %w", err)
-	}
-	return true, nil
-}
-
-// takePlace makes the dispatchers call the programs of this process.
-func (d *Datapath) takePlace() error {
-	for slot, p := range map[uint32]*ebpf.Program{bpf.SlotVerdict: d.verdict, bpf.SlotGuard: d.guard} {
-		if err := d.programs.Put(slot, p); err != nil {
+// takePlace makes the dispatchers call programs.
+func (d *Datapath) takePlace(p *programs) error {
+	for slot, p := range map[uint32]*ebpf.Program{bpf.SlotVerdict: p.verdict, bpf.SlotGuard: p.guard} {
+		if err := d.array.Put(slot, p); err != nil {
 			return fmt.Errorf("program array: %w", err)
 		}
 	}
@@ -302,18 +422,14 @@ func (d *Datapath) Close() error {
 		errs = append(errs, l.Close())
 		delete(d.links, name)
 	}
-	if d.judge != nil {
-		errs = append(errs, d.judge.Close())
-		d.judge = nil
-	}
-	if d.engine.tables != nil {
-		errs = append(errs, d.engine.tables.Close())
-	}
+	errs = append(errs, d.judge.Close(), d.engine.tables.Close())
+	d.judge, d.engine.tables = nil, nil
 	for name, m := range d.maps {
 		errs = append(errs, m.Close())
 		delete(d.maps, name)
 	}
-	errs = append(errs, d.programs.Close(), d.verdict.Close(), d.guard.Close())
+	errs = append(errs, d.array.Close(), d.programs.Close())
+	d.array, d.programs = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -340,7 +456,7 @@ func Remove(dir string) error {
 		}
 	}
 	for _, e := range entries {
-		if known[e.Name()] || strings.HasPrefix(e.Name(), "tables-") {
+		if known[e.Name()] || strings.HasPrefix(e.Name(), "tables-") || strings.HasPrefix(e.Name(), "state-") {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("remove pins: %w", err)
 			}
@@ -365,18 +481,20 @@ func detach(path string) error {
 	return errors.Join(os.Remove(path), l.Close())
 }
 
-// removeOtherTables drops the maps of other formats and sizes, which nothing uses.
-func (d *Datapath) removeOtherTables() error {
-	dirs, err := filepath.Glob(d.config.pin("tables-*"))
-	if err != nil {
-		return err
-	}
-	for _, dir := range dirs {
-		if dir == d.config.tablesDir() {
-			continue
+// removeOthers drops the pins of tables and state that this agent does not use.
+func (d *Datapath) removeOthers() error {
+	for _, pattern := range []string{"tables-*", "state-*"} {
+		dirs, err := filepath.Glob(d.config.pin(pattern))
+		if err != nil {
+			return err
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove pins: %w", err)
+		for _, dir := range dirs {
+			if dir == d.config.stateDir() || dir == d.config.tablesDir(d.engine.tables.Capacity()) {
+				continue
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				return fmt.Errorf("remove pins: %w", err)
+			}
 		}
 	}
 	return nil

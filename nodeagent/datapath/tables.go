@@ -3,47 +3,168 @@ package datapath
 import (
 	"errors"
 	"fmt"
-	"runtime"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"palisade.dev/palisade/bpf"
 )
 
 // Tables are the two sides in the kernel and the word that says which one judges.
+// A side is one value of a map, mapped into this process, so that a program reaches
+// every line without a call and the agent writes lines without a system call.
 type Tables struct {
 	sides  *ebpf.Map
 	active *ebpf.Map
 	inner  [2]*ebpf.Map
+	lines  [2][]bpf.Line
+	mapped [2][]byte
 	writes int
 }
 
-func newTables(sides, active *ebpf.Map) *Tables {
-	return &Tables{sides: sides, active: active}
+// minCapacity is the room of a new side in lines; tables double as they must.
+const minCapacity = 1 << 12
+
+// capacityFor is the room of a side that must hold n lines: a power of two.
+func capacityFor(n int) int {
+	return max(minCapacity, 1<<bits.Len(uint(max(n, 1)-1)))
 }
 
-// adopt opens the sides that are there already.
-func (t *Tables) adopt() error {
-	for side := range t.inner {
-		var id ebpf.MapID
-		if err := t.sides.Lookup(uint32(side), &id); errors.Is(err, ebpf.ErrKeyNotExist) {
-			continue
-		} else if err != nil {
-			return fmt.Errorf("side %d: %w", side, err)
-		}
-		m, err := ebpf.NewMapFromID(id)
-		if err != nil {
-			return fmt.Errorf("side %d: map %d: %w", side, id, err)
-		}
-		t.inner[side] = m
+// sideSpec describes a side.
+func sideSpec(capacity int) *ebpf.MapSpec {
+	return &ebpf.MapSpec{
+		Name: "palisade_side", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(capacity * bpf.LineSize),
+		MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE,
+	}
+}
+
+// fitSpec makes programs and the outer map expect sides of a capacity.
+func fitSpec(spec *ebpf.CollectionSpec, capacity int) error {
+	spec.Maps[bpf.MapSides].InnerMap.ValueSize = uint32(capacity * bpf.LineSize)
+	if err := spec.Variables[bpf.VariableLineMask].Set(uint32(capacity - 1)); err != nil {
+		return fmt.Errorf("variable %s: %w", bpf.VariableLineMask, err)
 	}
 	return nil
 }
 
-// Close forgets the sides; the kernel keeps them.
-func (t *Tables) Close() error {
-	return errors.Join(t.inner[0].Close(), t.inner[1].Close())
+// newTables makes both sides, empty. With a directory they are pinned there.
+func newTables(capacity int, dir string) (_ *Tables, err error) {
+	spec, err := bpf.Trial.Spec()
+	if err != nil {
+		return nil, err
+	}
+	if err := fitSpec(spec, capacity); err != nil {
+		return nil, err
+	}
+	t := &Tables{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if t.sides, err = newMap(spec.Maps[bpf.MapSides], dir); err != nil {
+		return nil, err
+	}
+	if t.active, err = newMap(spec.Maps[bpf.MapActive], dir); err != nil {
+		return nil, err
+	}
+	for side := range t.inner {
+		m, err := ebpf.NewMap(sideSpec(capacity))
+		if err != nil {
+			return nil, fmt.Errorf("side of %d lines: %w", capacity, explain(err))
+		}
+		t.inner[side] = m
+		if err := t.sides.Put(uint32(side), m); err != nil {
+			return nil, fmt.Errorf("side %d: %w", side, err)
+		}
+		if err := t.mapSide(side); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
+
+// newMap makes a map and, with a directory, pins it for root only.
+func newMap(spec *ebpf.MapSpec, dir string) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", spec.Name, explain(err))
+	}
+	if dir == "" {
+		return m, nil
+	}
+	path := filepath.Join(dir, spec.Name)
+	if err := m.Pin(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: map %s: %w", ErrPinDir, path, err), m.Close())
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("map %s: %w", path, err), m.Close())
+	}
+	return m, nil
+}
+
+// openTables opens the tables that are pinned in a directory.
+func openTables(dir string) (_ *Tables, err error) {
+	t := &Tables{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if t.sides, err = ebpf.LoadPinnedMap(filepath.Join(dir, bpf.MapSides), nil); err != nil {
+		return nil, fmt.Errorf("pinned map %s/%s: %w", dir, bpf.MapSides, err)
+	}
+	if t.active, err = ebpf.LoadPinnedMap(filepath.Join(dir, bpf.MapActive), nil); err != nil {
+		return nil, fmt.Errorf("pinned map %s/%s: %w", dir, bpf.MapActive, err)
+	}
+	for side := range t.inner {
+		var id ebpf.MapID
+		if err := t.sides.Lookup(uint32(side), &id); err != nil {
+			return nil, fmt.Errorf("side %d: %w", side, err)
+		}
+		if t.inner[side], err = ebpf.NewMapFromID(id); err != nil {
+			return nil, fmt.Errorf("side %d: map %d: %w", side, id, err)
+		}
+		if err := t.mapSide(side); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (t *Tables) mapSide(side int) error {
+	size := int(t.inner[side].ValueSize())
+	mem, err := unix.Mmap(t.inner[side].FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map side %d of %d bytes: %w", side, size, err)
+	}
+	t.mapped[side] = mem
+	t.lines[side] = unsafe.Slice((*bpf.Line)(unsafe.Pointer(unsafe.SliceData(mem))), size/bpf.LineSize)
+	return nil
+}
+
+// Close forgets the sides; the kernel keeps what is pinned or in use.
+func (t *Tables) Close() error {
+	if t == nil {
+		return nil
+	}
+	errs := []error{t.sides.Close(), t.active.Close()}
+	for side := range t.inner {
+		if t.mapped[side] != nil {
+			errs = append(errs, unix.Munmap(t.mapped[side]))
+			t.mapped[side], t.lines[side] = nil, nil
+		}
+		errs = append(errs, t.inner[side].Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Capacity is the room of a side in lines.
+func (t *Tables) Capacity() int { return len(t.lines[0]) }
 
 // Writes counts the lines written so far, to either side.
 func (t *Tables) Writes() int { return t.writes }
@@ -57,7 +178,8 @@ func (t *Tables) Active() (int, error) {
 	return int(word & 1), nil
 }
 
-// Flip makes a side the one that judges.
+// Flip makes a side the one that judges. The system call orders it after all lines
+// written before.
 func (t *Tables) Flip(side int) error {
 	if err := t.active.Put(uint32(0), uint64(side)); err != nil {
 		return fmt.Errorf("active word: %w", err)
@@ -68,114 +190,22 @@ func (t *Tables) Flip(side int) error {
 // Drain waits until no processor judges by a side that was active before the last
 // flip: a write to a map of maps ends when all its readers of before have.
 func (t *Tables) Drain(side int) error {
-	if t.inner[side] == nil {
-		return nil
-	}
 	if err := t.sides.Put(uint32(side), t.inner[side]); err != nil {
 		return fmt.Errorf("drain of side %d: %w", side, err)
 	}
 	return nil
 }
 
-// Len is the number of lines that a side has room for; 0 where there is none.
-func (t *Tables) Len(side int) int {
-	if t.inner[side] == nil {
-		return 0
-	}
-	return int(t.inner[side].MaxEntries())
-}
-
-// Replace gives a side new lines. The side must be idle and drained.
-func (t *Tables) Replace(side int, lines []bpf.Line) error {
-	m, err := ebpf.NewMap(sideSpec(len(lines)))
-	if err != nil {
-		return fmt.Errorf("side %d of %d lines: %w", side, len(lines), err)
-	}
-	if err := t.write(m, 0, lines); err != nil {
-		return errors.Join(fmt.Errorf("side %d: %w", side, err), m.Close())
-	}
-	if err := t.sides.Put(uint32(side), m); err != nil {
-		return errors.Join(fmt.Errorf("side %d: %w", side, err), m.Close())
-	}
-	old := t.inner[side]
-	t.inner[side] = m
-	return old.Close()
-}
-
-// sideSpec describes a side. Memory that could be mapped begins on a page, so that
-// no line lies in two cache lines.
-func sideSpec(lines int) *ebpf.MapSpec {
-	return &ebpf.MapSpec{
-		Name: "palisade_side", Type: ebpf.Array, KeySize: 4, ValueSize: bpf.LineSize,
-		MaxEntries: uint32(lines), Flags: flagInnerMap | flagMmapable,
-	}
-}
-
-// Flags of maps, as linux/bpf.h numbers them.
-const (
-	flagMmapable = 1 << 10
-	flagInnerMap = 1 << 12
-)
-
-// batch bounds the lines of one system call.
-const batch = 4096
-
-// WriteAll overwrites a side's lines, from the first on.
-func (t *Tables) WriteAll(side int, lines []bpf.Line) error {
-	if err := t.write(t.inner[side], 0, lines); err != nil {
-		return fmt.Errorf("side %d: %w", side, err)
-	}
-	return nil
-}
-
-func (t *Tables) write(m *ebpf.Map, first uint32, lines []bpf.Line) error {
-	keys := make([]uint32, 0, batch)
-	for len(lines) > 0 {
-		n := min(len(lines), batch)
-		keys = keys[:0]
-		for i := range n {
-			keys = append(keys, first+uint32(i))
-		}
-		if _, err := m.BatchUpdate(keys, lines[:n], nil); err != nil {
-			return fmt.Errorf("lines %d to %d: %w", first, first+uint32(n)-1, err)
-		}
-		t.writes += n
-		first += uint32(n)
-		lines = lines[n:]
-	}
-	return nil
-}
-
 // Write sets one line of a side.
-func (t *Tables) Write(side int, number uint32, line bpf.Line) error {
-	if err := t.inner[side].Put(number, &line); err != nil {
-		return fmt.Errorf("side %d: line %d: %w", side, number, err)
-	}
+func (t *Tables) Write(side int, number uint32, line bpf.Line) {
+	t.lines[side][number] = line
 	t.writes++
-	return nil
 }
 
-// ReadLine reads one line of a side.
-func (t *Tables) ReadLine(side int, number uint32) (bpf.Line, error) {
-	var line bpf.Line
-	if err := t.inner[side].Lookup(number, &line); err != nil {
-		return line, fmt.Errorf("side %d: line %d: %w", side, number, err)
-	}
-	return line, nil
+// WriteAll sets a side's lines from the first on.
+func (t *Tables) WriteAll(side int, lines []bpf.Line) {
+	t.writes += copy(t.lines[side], lines)
 }
 
-// Read reads all lines of a side.
-func (t *Tables) Read(side int) ([]bpf.Line, error) {
-	lines := make([]bpf.Line, t.Len(side))
-	keys := make([]uint32, len(lines))
-	var cursor ebpf.MapBatchCursor
-	for read := 0; read < len(lines); {
-		n, err := t.inner[side].BatchLookup(&cursor, keys[read:], lines[read:], nil)
-		read += n
-		if err != nil && !(errors.Is(err, ebpf.ErrKeyNotExist) && read == len(lines)) {
-			return nil, fmt.Errorf("side %d: lines from %d: %w", side, read, err)
-		}
-	}
-	runtime.KeepAlive(keys)
-	return lines, nil
-}
+// Lines are what the kernel has. They change under the reader's eyes.
+func (t *Tables) Lines(side int) []bpf.Line { return t.lines[side] }

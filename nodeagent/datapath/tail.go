@@ -12,7 +12,8 @@ import (
 
 // OpenReader opens what is pinned for reading events and counters alone, where no
 // agent runs that would do so. held is the snapshot in force, which gives rules
-// and endpoints their names. It loads no program and changes nothing.
+// and endpoints their names; where it is not known the zero Update leaves them
+// nameless. It loads no program and changes nothing.
 func OpenReader(c Config, held layout.Update) (_ *Datapath, err error) {
 	c = c.withDefaults()
 	d := &Datapath{config: c, maps: map[string]*ebpf.Map{}, pairs: map[pairID]*Pair{}}
@@ -21,11 +22,15 @@ func OpenReader(c Config, held layout.Update) (_ *Datapath, err error) {
 			d.Close()
 		}
 	}()
-	for _, name := range []string{bpf.MapSides, bpf.MapActive, bpf.MapCounters, bpf.MapLimits, bpf.MapEvents} {
-		path := filepath.Join(c.tablesDir(), name)
+	for _, name := range []string{bpf.MapCounters, bpf.MapLimits, bpf.MapEvents, bpf.MapPairs} {
+		path := filepath.Join(c.stateDir(), name)
 		if d.maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
 			return nil, fmt.Errorf("pinned map %s: %w", path, err)
 		}
+	}
+	path := c.pin(bpf.MapPrograms)
+	if d.array, err = ebpf.LoadPinnedMap(path, nil); err != nil {
+		return nil, fmt.Errorf("pinned map %s: %w", path, err)
 	}
 	return d, d.readTables(held)
 }
@@ -33,19 +38,24 @@ func OpenReader(c Config, held layout.Update) (_ *Datapath, err error) {
 // readTables learns the numbers of rules from the side that judges, then gives
 // the rows of the snapshot the same numbers.
 func (d *Datapath) readTables(held layout.Update) error {
-	tables := newTables(d.maps[bpf.MapSides], d.maps[bpf.MapActive])
-	d.engine = engine{layout: layout.New(d.config.Layout), tables: tables}
-	if err := tables.adopt(); err != nil {
+	d.engine.layout = layout.New(d.config.Layout)
+	used, err := d.mapsInUse()
+	if err != nil || used == nil {
 		return err
 	}
-	active, err := tables.Active()
-	if err != nil || tables.Len(active) == 0 {
+	if d.engine.tables, err = d.findTables(used); err != nil || d.engine.tables == nil {
 		return err
 	}
-	lines, err := tables.Read(active)
+	active, err := d.engine.tables.Active()
 	if err != nil {
 		return err
 	}
-	d.engine.layout.AdoptRules(layout.RulesOf(lines))
+	lines := d.engine.tables.Lines(active)
+	if sound(lines) {
+		d.learn(lines)
+	}
+	if !held.Full {
+		return nil
+	}
 	return d.engine.layout.Apply(held)
 }

@@ -16,9 +16,12 @@ import (
 )
 
 // Trial is a private instance of the verdict: its own tables, attached nowhere,
-// asked by test-run. Different goroutines may ask different ranges of questions.
+// asked by test-run. Different goroutines may ask different ranges of questions,
+// but not while an Apply outgrows the tables; TrialOptions.Lines makes room before.
 type Trial struct {
 	engine
+	options   TrialOptions
+	shared    bool // the tables are another's
 	programs  *ebpf.Collection
 	questions *ebpf.Map
 	memory    *ebpf.Memory // of the outcomes
@@ -28,6 +31,8 @@ type Trial struct {
 type TrialOptions struct {
 	Questions int
 	Layout    layout.Options
+	// Lines is the room of the tables to begin with.
+	Lines int
 	// Variables are constants of the program, for benchmarks.
 	Variables map[string]any
 	// Baseline is the size of the hash that benchmarks compare with.
@@ -37,44 +42,73 @@ type TrialOptions struct {
 const defaultQuestions = 1024
 
 // NewTrial loads a trial.
-func NewTrial(o TrialOptions) (*Trial, error) { return newTrial(o, nil, nil) }
-
-// newTrial loads a trial, on tables of others if they are given.
-func newTrial(o TrialOptions, sides, active *ebpf.Map) (*Trial, error) {
-	if o.Questions == 0 {
-		o.Questions = defaultQuestions
-	}
-	spec, err := bpf.Trial.Spec()
+func NewTrial(o TrialOptions) (*Trial, error) {
+	tables, err := newTables(capacityFor(o.Lines), "")
 	if err != nil {
 		return nil, err
 	}
-	spec.Maps[bpf.MapQuestions].MaxEntries = uint32(o.Questions)
-	spec.Maps[bpf.MapOutcomes].MaxEntries = uint32(o.Questions)
-	spec.Maps[bpf.MapBaseline].MaxEntries = uint32(max(o.Baseline, 1))
-	for name, v := range o.Variables {
+	return newTrial(o, tables)
+}
+
+// newTrial loads a trial on tables, which it closes if that fails.
+func newTrial(o TrialOptions, tables *Tables) (*Trial, error) {
+	if o.Questions == 0 {
+		o.Questions = defaultQuestions
+	}
+	t := &Trial{options: o}
+	t.engine = engine{layout.New(o.Layout), tables, t.grown}
+	if err := t.load(tables); err != nil {
+		return nil, errors.Join(err, tables.Close())
+	}
+	return t, nil
+}
+
+// grown loads the programs again, for bigger tables.
+func (t *Trial) grown(capacity int) (*Tables, func() error, error) {
+	tables, err := newTables(capacity, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	return tables, func() error {
+		old := t.programs
+		if err := t.load(tables); err != nil {
+			return err
+		}
+		old.Close()
+		return nil
+	}, nil
+}
+
+// load loads the programs for tables.
+func (t *Trial) load(tables *Tables) error {
+	spec, err := bpf.Trial.Spec()
+	if err != nil {
+		return err
+	}
+	spec.Maps[bpf.MapQuestions].MaxEntries = uint32(t.options.Questions)
+	spec.Maps[bpf.MapOutcomes].MaxEntries = uint32(t.options.Questions)
+	spec.Maps[bpf.MapBaseline].MaxEntries = uint32(max(t.options.Baseline, 1))
+	if err := fitSpec(spec, tables.Capacity()); err != nil {
+		return err
+	}
+	for name, v := range t.options.Variables {
 		if err := spec.Variables[name].Set(v); err != nil {
-			return nil, fmt.Errorf("variable %s: %w", name, err)
+			return fmt.Errorf("variable %s: %w", name, err)
 		}
 	}
-	replace := map[string]*ebpf.Map{}
-	if sides != nil {
-		replace[bpf.MapSides], replace[bpf.MapActive] = sides, active
-	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
+		bpf.MapSides: tables.sides, bpf.MapActive: tables.active,
+	}})
 	if err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
 	memory, err := c.Maps[bpf.MapOutcomes].Memory()
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("map %s: %w", bpf.MapOutcomes, err)
+		return fmt.Errorf("map %s: %w", bpf.MapOutcomes, err)
 	}
-	return &Trial{
-		engine:    engine{layout.New(o.Layout), newTables(c.Maps[bpf.MapSides], c.Maps[bpf.MapActive])},
-		programs:  c,
-		questions: c.Maps[bpf.MapQuestions],
-		memory:    memory,
-	}, nil
+	t.programs, t.questions, t.memory = c, c.Maps[bpf.MapQuestions], memory
+	return nil
 }
 
 // answer asks questions and reads what was found.
@@ -90,9 +124,14 @@ func (t *Trial) answer(questions []bpf.Question) ([]bpf.Outcome, error) {
 
 // Close frees the trial.
 func (t *Trial) Close() error {
-	err := t.tables.Close()
+	if t == nil {
+		return nil
+	}
 	t.programs.Close()
-	return err
+	if t.shared {
+		return nil
+	}
+	return t.tables.Close()
 }
 
 // Apply brings the trial's tables to an update, as the attached datapath does it.

@@ -39,7 +39,7 @@ func race(w writer, enough func(result) bool) (result, error) {
 	sets := [2]*snapshot.Set{worlds[0].Set(), worlds[1].Set()}
 	steps := [2]snapshot.Delta{snapshot.Diff(sets[1], sets[0]), snapshot.Diff(sets[0], sets[1])}
 
-	t, err := datapath.NewTrial(datapath.TrialOptions{Questions: threads() * batch, Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	t, err := datapath.NewTrial(datapath.TrialOptions{Questions: threads() * batch, Lines: 1 << 13, Layout: layout.Options{Unbound: layout.UnboundAllow}})
 	if err != nil {
 		return result{}, err
 	}

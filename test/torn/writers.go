@@ -39,14 +39,10 @@ func (lineByLine) step(t *datapath.Trial, u layout.Update) error {
 	}
 	lines, whole := t.Layout().Pending(side)
 	if whole {
-		err = t.Tables().Replace(side, t.Layout().Lines())
-		t.Layout().Synced(side)
-		return err
+		t.Tables().WriteAll(side, t.Layout().Lines())
 	}
 	for _, i := range lines {
-		if err := t.Tables().Write(side, i, t.Layout().Line(i)); err != nil {
-			return err
-		}
+		t.Tables().Write(side, i, t.Layout().Line(i))
 	}
 	t.Layout().Synced(side)
 	return nil
