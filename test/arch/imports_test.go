@@ -81,7 +81,7 @@ func TestCoreIsPure(t *testing.T) {
 
 func TestOnlyBPFAndAgentImportEBPF(t *testing.T) {
 	for _, p := range packages(t) {
-		if under(p.place, "bpf") || under(p.place, "nodeagent") || under(p.place, "test") {
+		if under(p.place, "bpf") || under(p.place, "nodeagent") || under(p.place, "test") || under(p.place, "hack/bench") {
 			continue
 		}
 		for _, imported := range p.Imports {
