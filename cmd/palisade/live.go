@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -11,7 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 
 	"palisade.dev/palisade/api/v1alpha1"
@@ -21,6 +25,7 @@ import (
 // live is a cluster that answers, found as kubectl finds it.
 type live struct {
 	kubeconfig, context string
+	system              string // the controller's namespace; only where specs are read
 }
 
 func (l *live) addFlags(flags *pflag.FlagSet) {
@@ -40,9 +45,10 @@ func (l *live) client() (client.Client, error) {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = 50, 100
+	ctrllog.SetLogger(logr.Discard()) // what matters comes back as an error
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, v1alpha1.AddToScheme,
+		appsv1.AddToScheme, corev1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, v1alpha1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err
@@ -56,7 +62,7 @@ func (l *live) client() (client.Client, error) {
 }
 
 // objects lists everything that policy is computed from.
-func (l *live) objects(ctx context.Context) (*manifests.Objects, error) {
+func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Objects, error) {
 	c, err := l.client()
 	if err != nil {
 		return nil, err
@@ -92,11 +98,12 @@ func (l *live) objects(ctx context.Context) (*manifests.Objects, error) {
 			return nil, listError(list.what, err)
 		}
 	}
-	return &manifests.Objects{
+	objects := &manifests.Objects{
 		Namespaces: namespaces.Items, Pods: pods.Items, Nodes: nodes.Items, EndpointSlices: slices.Items,
 		NetworkPolicies: policies.Items, ClusterwidePolicies: wide.Items, Upstream: upstream.Items,
 		ExternalWorkloads: workloads.Items, AddressGroups: groups.Items,
-	}, nil
+	}
+	return objects, l.acceptedSpecs(ctx, c, objects, stderr)
 }
 
 // listError says what to do where a cluster does not know our kinds.

@@ -23,6 +23,7 @@ func (s *source) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&s.ignoreUnknown, "ignore-unknown-kinds", false, "leave out objects of kinds that policy does not read, instead of refusing them")
 	flags.StringVar(&s.at, "at", "", "judge as at this time, for policies that expire (RFC 3339; default: now)")
 	s.live.addFlags(flags)
+	flags.StringVar(&s.live.system, "system-namespace", "palisade-system", "namespace of the controller, which keeps there what it has accepted")
 }
 
 // world reads the source.
@@ -34,16 +35,16 @@ func (s *source) world(ctx context.Context, e *env) (*manifests.World, error) {
 			return nil, fmt.Errorf("--at %q: write a time such as 2027-01-31T00:00:00Z", s.at)
 		}
 	}
-	objects, err := s.objects(ctx)
+	objects, err := s.objects(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	return objects.World(now)
 }
 
-func (s *source) objects(ctx context.Context) (*manifests.Objects, error) {
+func (s *source) objects(ctx context.Context, e *env) (*manifests.Objects, error) {
 	if len(s.files) == 0 {
-		return s.live.objects(ctx)
+		return s.live.objects(ctx, e.stderr)
 	}
 	return manifests.Read(ctx, s.files, manifests.Options{IgnoreUnknownKinds: s.ignoreUnknown})
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/controllers/accepted"
 	"palisade.dev/palisade/test/kubetest"
 )
 
@@ -84,6 +88,7 @@ func TestLive(t *testing.T) {
 	})
 	t.Run("explain", func(t *testing.T) { explainLive(t, p) })
 	t.Run("status", func(t *testing.T) { statusLive(t, p, env.Config) })
+	t.Run("accepted specs", func(t *testing.T) { acceptedLive(t, p, env.Config) })
 	t.Run("unreachable", func(t *testing.T) {
 		broken := regexp.MustCompile(`https://[^"\s]+`).ReplaceAll(env.KubeConfig, []byte("https://127.0.0.1:1"))
 		path := filepath.Join(dir, "broken")
@@ -167,6 +172,56 @@ func statusLive(t *testing.T, p palisade, config *rest.Config) {
 	if !containsFields(stdout, "pnp/shop/db", "Unknown", "Unknown", "Unknown", "Pending") {
 		t.Errorf("after a new spec, status shows\n%s", stdout)
 	}
+}
+
+// A spec that has not been accepted is not what nodes enforce.
+func acceptedLive(t *testing.T, p palisade, config *rest.Config) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "palisade-system"}}); err != nil {
+		t.Fatal(err)
+	}
+	store := &accepted.Store{Client: c, Namespace: "palisade-system"}
+	var policy v1alpha1.NetworkPolicy
+	var closed networkingv1.NetworkPolicy
+	for _, err := range []error{
+		c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "db"}, &policy),
+		c.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: "closed"}, &closed),
+		keep(t, store, &policy), keep(t, store, &closed),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	policy.Spec.Isolate = v1alpha1.IsolateEgress // would open ingress
+	if err := c.Update(t.Context(), &policy); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, code := p.run(t, "explain", "--from", "shop/frontend", "--to", "shop/db", "--port", "80/tcp")
+	if code != 3 || !strings.Contains(stderr, "the spec of pnp/shop/db has not been accepted") {
+		t.Errorf("exit %d, %q; want 3 by the accepted spec, and a warning", code, stderr)
+	}
+	_, stderr, code = p.run(t, "explain", "--from", "shop/db", "--to", "shop/frontend", "--port", "23/tcp")
+	if code != 3 || !strings.Contains(stderr, "cwp/no-telnet has not been accepted and is in force nowhere") {
+		// The accepted spec of pnp/shop/db isolates for egress as well.
+		t.Errorf("exit %d, %q; want 3, and cwp/no-telnet left out", code, stderr)
+	}
+}
+
+func keep(t *testing.T, store *accepted.Store, policy client.Object) error {
+	r, err := accepted.New(policy)
+	if err != nil {
+		return err
+	}
+	return store.Keep(t.Context(), r)
 }
 
 // containsFields reports whether a line begins with these fields.
