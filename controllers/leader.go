@@ -71,9 +71,11 @@ func (l *leader) currentTerm() (uint32, uint32) {
 	return t.epoch, t.term
 }
 
-// How often the leader looks at its keys, and waits for what it needs to begin.
+// How often the leader looks at its keys and at the epoch on its Lease, and
+// waits for what it needs to begin.
 const (
 	keysEvery  = time.Hour
+	epochEvery = 15 * time.Second
 	beginEvery = 100 * time.Millisecond
 )
 
@@ -94,18 +96,37 @@ func (l *leader) Start(ctx context.Context) error {
 	l.serving.Store(true)
 	defer l.serving.Store(false)
 	l.announce(ctx)
+	keys, epoch := l.clock.NewTicker(keysEvery), l.clock.NewTicker(epochEvery)
+	defer keys.Stop()
+	defer epoch.Stop()
 	for {
 		select {
 		case err := <-served:
 			return err
 		case <-ctx.Done():
 			return <-served
-		case <-l.clock.After(keysEvery):
+		case <-keys.C():
 			if _, err := l.keeper.Ensure(ctx); err != nil {
 				l.log.Error(err, "certificates and keys are looked at again later")
 			}
 			l.announce(ctx)
+		case <-epoch.C():
+			l.followEpoch(ctx)
 		}
+	}
+}
+
+// followEpoch takes over an epoch that an operator has raised. One that is lower
+// changes nothing: agents would refuse it.
+func (l *leader) followEpoch(ctx context.Context) {
+	t, err := l.readTerm(ctx)
+	if err != nil {
+		l.log.Error(err, "epoch is looked at again later")
+		return
+	}
+	if now := l.term.Load(); t.epoch > now.epoch {
+		l.term.Store(&term{t.epoch, now.term})
+		l.log.Info("epoch raised", "epoch", t.epoch)
 	}
 }
 

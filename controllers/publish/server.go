@@ -36,8 +36,10 @@ type Server struct {
 	Names     []string
 	Addresses []net.IP
 	Version   string
-	Log       logr.Logger
-	Now       func() time.Time
+	// RetryRefused is when a refused state is sent again, 0: after 30 s.
+	RetryRefused time.Duration
+	Log          logr.Logger
+	Now          func() time.Time
 
 	wire.UnimplementedSnapshotsServer
 

@@ -33,6 +33,7 @@ type house struct {
 	material *trust.Material
 	address  string
 	term     atomic.Uint32
+	epoch    atomic.Uint32
 	stop     context.CancelFunc
 }
 
@@ -43,9 +44,9 @@ func newHouse(t *testing.T, store *publish.Store, material *trust.Material, term
 	h.tracker = publish.NewTracker(time.Now, func(model.NodeName, bool) {})
 	server := &publish.Server{
 		Store: store, Tracker: h.tracker, Material: func() *trust.Material { return h.material },
-		Term:      func() (uint32, uint32) { return 0, h.term.Load() },
+		Term:      func() (uint32, uint32) { return h.epoch.Load(), h.term.Load() },
 		Identify:  func(_ context.Context, token string) (string, error) { return identify(token) },
-		Addresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Version: "test", Log: testr.New(t), Now: time.Now,
+		Addresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Version: "test", RetryRefused: 50 * time.Millisecond, Log: testr.New(t), Now: time.Now,
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -218,6 +219,11 @@ func TestOlderLeaderIsNamed(t *testing.T) {
 		return r != nil && r.Reason == wire.ReasonReplay
 	})
 	if g, _ := a.State(); g.Term != 7 {
+		t.Errorf("agent holds %s", g)
+	}
+	next.epoch.Store(1)
+	eventually(t, "recovery by a raised epoch", next.holds(a))
+	if g, _ := a.State(); g.Epoch != 1 || g.Term != 1 {
 		t.Errorf("agent holds %s", g)
 	}
 }

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,7 +178,7 @@ func (n *session) open(hello *wire.Hello) error {
 	if hello.GetGeneration() != nil && (held.Epoch > ours.Epoch || held.Epoch == ours.Epoch && held.Term > ours.Term) {
 		n.refuse(Refusal{
 			Counter: n.server.Store.Counter(), Reason: wire.ReasonReplay,
-			Message: fmt.Sprintf("the agent holds generation %s and would refuse %s as a replay: raise the epoch on the controller's Lease", held, n.server.generation(n.server.Store.Counter())),
+			Message: fmt.Sprintf("the agent holds generation %s and would refuse %s as a replay: annotate the Lease palisade-controller with a higher palisade.dev/epoch", held, n.server.generation(n.server.Store.Counter())),
 		})
 	}
 	return n.stream.Send(&wire.ControllerMessage{Body: &wire.ControllerMessage_Welcome{Welcome: &wire.Welcome{
@@ -245,7 +246,7 @@ func (n *session) refusedBy(r *wire.Refuse) error {
 }
 
 func (n *session) refuse(r Refusal) {
-	n.refused, n.retry = r.Counter, time.After(retryRefused)
+	n.refused, n.retry = r.Counter, time.After(cmp.Or(n.server.RetryRefused, retryRefused))
 	n.server.Tracker.refused(n.node, r)
 	refusals.WithLabelValues(r.Reason).Inc()
 	n.server.Log.Info("agent refused", "node", string(n.node), "reason", r.Reason, "message", r.Message, "object", r.Object)
