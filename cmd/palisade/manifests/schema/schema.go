@@ -4,9 +4,11 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -121,6 +123,8 @@ func (c *Checker) Check(ctx context.Context, u *unstructured.Unstructured) ([]st
 		celErrs, _ := k.cel.Validate(ctx, nil, k.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)
 		errs = append(errs, celErrs...)
 	}
+	// The validator goes through fields in no order.
+	slices.SortStableFunc(errs, func(a, b *field.Error) int { return cmp.Compare(a.Field, b.Field) })
 	for _, e := range errs {
 		reasons = append(reasons, e.Error())
 	}
