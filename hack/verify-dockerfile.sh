@@ -9,7 +9,8 @@ cd "$(dirname "$0")/.."
 [[ $EUID -eq 0 ]] || { echo "verify-dockerfile.sh: run as root: sudo make image" >&2; exit 1; }
 
 readonly TARGETS="controller nodeagent cni cli"
-declare -rA PROGRAM=([controller]=controller [nodeagent]=nodeagent [cni]=palisade-cni [cli]=palisade)
+declare -rA ASK=([controller]="/controller --version" [nodeagent]="/nodeagent --version"
+  [cni]="/palisade-cni --version" [cli]="/palisade version")
 
 work=$(mktemp -d)
 export STORAGE_DRIVER=vfs
@@ -54,8 +55,9 @@ for target in $TARGETS; do
   extra=$(find "$tree" -type f -not \( -name controller -o -name nodeagent -o -name palisade-cni -o -name palisade \))
   [[ -z $extra ]] || { echo "verify-dockerfile.sh: $target holds more than programs: $extra" >&2; exit 1; }
   # Static, or it would not start in an image that holds nothing else.
-  version=$(buildah "${store[@]}" run --isolation chroot "$container" "/${PROGRAM[$target]}" --version)
-  [[ $version == *v0.0.0-verify* ]] || { echo "verify-dockerfile.sh: $target --version printed: $version" >&2; exit 1; }
+  # shellcheck disable=SC2086
+  version=$(buildah "${store[@]}" run --isolation chroot "$container" ${ASK[$target]} 2>&1 | head -n 1)
+  [[ $version == *v0.0.0-verify* ]] || { echo "verify-dockerfile.sh: $target: ${ASK[$target]} printed: $version" >&2; exit 1; }
   buildah "${store[@]}" umount "$container" >/dev/null
   buildah "${store[@]}" rm "$container" >/dev/null
   container=

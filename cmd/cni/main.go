@@ -9,6 +9,9 @@ import (
 	"palisade.dev/palisade/nodeagent/cni"
 )
 
+// version is stamped by the build.
+var version = "v0.0.0-unknown"
+
 func main() {
-	skel.PluginMainFuncs(cni.Plugin(), cni.Versions, "palisade-cni: waits until Palisade enforces for a pod; chain it last")
+	skel.PluginMainFuncs(cni.Plugin(), cni.Versions, "palisade-cni "+version+": waits until Palisade enforces for a pod; chain it last")
 }
