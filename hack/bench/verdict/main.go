@@ -12,9 +12,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/datapath"
@@ -37,9 +39,21 @@ func main() {
 	rounds := flag.Int("rounds", 7, "the best of how many rounds counts")
 	repeat := flag.Int("repeat", 500_000, "runs per round")
 	flag.Parse()
+	alone()
 	if err := run(*out, *rounds, *repeat); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-verdict:", err)
 		os.Exit(1)
+	}
+}
+
+// alone keeps this thread from being preempted by whatever else the machine does:
+// a cache that others emptied says nothing about the verdict. It does without where
+// it may not.
+func alone() {
+	runtime.LockOSThread()
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
+		fmt.Fprintf(os.Stderr, "bench-verdict: measuring with ordinary priority: %v\n", err)
 	}
 }
 
