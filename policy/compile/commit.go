@@ -40,6 +40,7 @@ func (c *Compiler) Commit() Changes {
 // commit does the work. It returns the nodes that were looked at and those that
 // are gone.
 func (c *Compiler) commit() ([]*node, []model.NodeName) {
+	c.commits++
 	c.readPolicies()
 	c.settleKinds()
 	c.settleAreas()
@@ -298,9 +299,6 @@ func (c *Compiler) dropRuleset(r *ruleset) {
 		return
 	}
 	delete(c.rulesets, r.key)
-	for _, p := range r.policies {
-		p.rulesets.add(r, -1)
-	}
 	for i := range r.cells.items {
 		c.releaseProgram(r.cells.items[i].val)
 	}

@@ -70,6 +70,7 @@ type Compiler struct {
 	touchedAddrs    map[netip.Addr]struct{}
 	idle            idle
 
+	commits uint64
 	seq     uint32
 	scratch []byte
 	stats   Stats

@@ -19,10 +19,10 @@ type policy struct {
 	needs   *identity.Needs // nil: expired, so as good as absent
 	refused *Refusal
 
-	subject  *selector
-	halves   [2]half
-	infos    map[string]*ruleInfo
-	rulesets bag[*ruleset]
+	subject *selector
+	halves  [2]half
+	infos   map[string]*ruleInfo
+	changed uint64 // the commit that loaded it
 }
 
 // half is one direction of a policy.
@@ -159,7 +159,7 @@ func (c *Compiler) loadPolicies() {
 			c.load(p)
 		}
 		c.unload(p, &before)
-		p.rulesets.each(func(r *ruleset) { c.rebuild(r) })
+		p.changed = c.commits
 		c.stats.PoliciesLoaded++
 	}
 	clear(c.pending)

@@ -86,11 +86,12 @@ func (c *Compiler) policiesOf(k *kind) []*policy {
 
 func (c *Compiler) rulesetOf(k *kind, d model.Direction, policies []*policy) *ruleset {
 	key := append(c.scratch[:0], byte(d))
-	n, asks := uint32(0), false
+	n, asks, changed := uint32(0), false, false
 	for _, p := range policies {
 		if h := &p.halves[d]; h.matters() {
 			key = binary.BigEndian.AppendUint32(key, p.seq)
 			asks = asks || len(h.names) > 0
+			changed = changed || p.changed == c.commits
 			n++
 		}
 	}
@@ -104,6 +105,10 @@ func (c *Compiler) rulesetOf(k *kind, d model.Direction, policies []*policy) *ru
 	key = binary.BigEndian.AppendUint32(key, n) // says where the policies end
 	c.scratch = key
 	if r := c.rulesets[string(key)]; r != nil {
+		// Every kind that a changed policy selects, or did, comes by here.
+		if changed {
+			c.rebuild(r)
+		}
 		return r
 	}
 	r := &ruleset{key: string(key), direction: d, ports: ports}
@@ -113,7 +118,6 @@ func (c *Compiler) rulesetOf(k *kind, d model.Direction, policies []*policy) *ru
 			continue
 		}
 		r.policies = append(r.policies, p)
-		p.rulesets.add(r, 1)
 		content = append(content, byte(p.ref.Kind))
 		content = appendText(appendText(content, p.ref.Namespace), p.ref.Name)
 	}
@@ -142,6 +146,9 @@ func portsAsked(ports []model.NamedPort, policies []*policy) []model.NamedPort {
 
 // rebuild marks a ruleset whose policies are new or say something new.
 func (c *Compiler) rebuild(r *ruleset) {
+	if r.stale {
+		return
+	}
 	r.stale = true
 	c.unfocused = append(c.unfocused, r)
 	c.changeRuleset(r)
