@@ -345,7 +345,7 @@ func (w *world) run(a *fakeagent.Agent) (stop func()) {
 // eventually polls until the function returns no error.
 func (w *world) eventually(what string, f func() error) {
 	w.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := f()
 		if err == nil {

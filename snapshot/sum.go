@@ -19,11 +19,11 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // ParseDigest reads what String prints.
 func ParseDigest(s string) (Digest, error) {
 	var d Digest
-	if b, err := hex.DecodeString(s); err != nil || len(b) != len(d) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(d) {
 		return d, fmt.Errorf("digest %q: not %d hexadecimal bytes", s, len(d))
-	} else {
-		copy(d[:], b)
 	}
+	copy(d[:], b)
 	return d, nil
 }
 

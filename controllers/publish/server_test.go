@@ -113,7 +113,7 @@ func run(t *testing.T, a *fakeagent.Agent) (stop func()) {
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatalf("did not come about: %s", what)
