@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -298,33 +299,31 @@ func (a *Agent) FollowFacts(ctx context.Context) {
 	}
 }
 
-// Keys reads the public keys that sign snapshots from a file, and keeps a copy:
-// after a reboot the snapshot on disk must be verified before the file's source,
-// a ConfigMap, can be had.
+// Keys reads the public keys that sign snapshots from files, and keeps a copy:
+// after a reboot the snapshot on disk must be verified before the files' source, a
+// ConfigMap, can be had.
 type Keys struct {
-	File string // may be missing
-	Copy string
+	Files []string // the best place first; they may be missing
+	Copy  string
 }
 
-// Load returns the keys of the file, else those of the copy.
+// Load returns the keys of the first file that has some, else those of the copy.
 func (k Keys) Load() (snapshot.Keys, error) {
-	var keys snapshot.Keys
-	b, err := os.ReadFile(k.File)
-	if err == nil {
-		err = keys.UnmarshalText(b)
-	}
-	if err == nil {
-		if was, rerr := os.ReadFile(k.Copy); rerr != nil || string(was) != string(b) {
-			err = store.Replace(k.Copy, b)
+	var errs []error
+	for _, path := range append(slices.Clone(k.Files), k.Copy) {
+		var keys snapshot.Keys
+		b, err := os.ReadFile(path)
+		if err == nil {
+			err = keys.UnmarshalText(b)
 		}
-		return keys, err
+		if err != nil {
+			errs = append(errs, fmt.Errorf("keys %s: %w", path, err))
+			continue
+		}
+		if was, err := os.ReadFile(k.Copy); err != nil || string(was) != string(b) {
+			return keys, store.Replace(k.Copy, b)
+		}
+		return keys, nil
 	}
-	c, cerr := os.ReadFile(k.Copy)
-	if cerr != nil {
-		return nil, err
-	}
-	if cerr := keys.UnmarshalText(c); cerr != nil {
-		return nil, errors.Join(err, fmt.Errorf("copy %s: %w", k.Copy, cerr))
-	}
-	return keys, nil
+	return nil, errors.Join(errs...)
 }

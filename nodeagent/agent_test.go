@@ -382,7 +382,7 @@ func TestPodsListsAddresses(t *testing.T) {
 
 func TestKeysAreCopied(t *testing.T) {
 	dir := t.TempDir()
-	k := Keys{File: filepath.Join(dir, "signing-keys"), Copy: filepath.Join(dir, "copy")}
+	k := Keys{Files: []string{filepath.Join(dir, "none"), filepath.Join(dir, "signing-keys")}, Copy: filepath.Join(dir, "copy")}
 	if _, err := k.Load(); err == nil {
 		t.Error("no file, no copy, no error")
 	}
@@ -390,13 +390,13 @@ func TestKeysAreCopied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(k.File, text, 0o600); err != nil {
+	if err := os.WriteFile(k.Files[1], text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if keys, err := k.Load(); err != nil || len(keys) != 1 {
 		t.Fatalf("keys = %v, %v", keys, err)
 	}
-	if err := os.Remove(k.File); err != nil {
+	if err := os.Remove(k.Files[1]); err != nil {
 		t.Fatal(err)
 	}
 	if keys, err := k.Load(); err != nil || len(keys) != 1 {

@@ -33,7 +33,7 @@ func agentProcess(state string) {
 	log := funcr.New(func(prefix, args string) { fmt.Fprintln(os.Stderr, prefix, args) }, funcr.Options{})
 	err := Run(context.Background(), Config{
 		Node: node, Log: log, StateDir: state, RunDir: filepath.Join(state, "run"),
-		Host: host.Default(pinMount + "/palisade"), KeysFile: filepath.Join(state, "keys"), HTTP: "127.0.0.1:9444",
+		Host: host.Default(pinMount + "/palisade"), KeysFiles: []string{filepath.Join(state, "keys")}, HTTP: "127.0.0.1:9444",
 		Open: func() (Datapath, error) {
 			return OpenDatapath(datapath.Config{PinDir: pinMount + "/palisade"}, log)
 		},

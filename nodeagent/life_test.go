@@ -143,7 +143,7 @@ func TestRun(t *testing.T) {
 	c := Config{
 		Node: node, Log: logr.Discard(), StateDir: state, RunDir: run,
 		Host: host.Host{Proc: "/proc", Sys: "/sys", PinDir: dir + "/palisade"},
-		Open: func() (Datapath, error) { return dp, nil }, KeysFile: filepath.Join(state, "keys"),
+		Open: func() (Datapath, error) { return dp, nil }, KeysFiles: []string{filepath.Join(state, "keys")},
 		Guard: func() (bool, error) { return true, nil }, HTTP: "127.0.0.1:9444", Looker: &looker{},
 	}
 	go func() { done <- Run(ctx, c) }()

@@ -51,7 +51,7 @@ type Config struct {
 	Open func() (Datapath, error)
 	// Controller connects; nil for an agent that is fed otherwise.
 	Controller *stream.Enroller
-	KeysFile   string
+	KeysFiles  []string
 	// Guard keeps pods from starting before this agent enforces, and says whether
 	// it does. It is called now and then: others rewrite network configurations.
 	Guard func() (bool, error)
@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	defer func() { err = errors.Join(err, dp.Close()) }()
 	a := New(Options{
 		Node: c.Node, Log: c.Log, Kernel: dp, Facts: facts, Disk: store.NewSnapshots(c.StateDir), Now: time.Now,
-		Keys: Keys{File: c.KeysFile, Copy: filepath.Join(c.StateDir, keysCopy)}.Load,
+		Keys: Keys{Files: c.KeysFiles, Copy: filepath.Join(c.StateDir, keysCopy)}.Load,
 	})
 	a.SetFindings(findings)
 	if inForce, _ := dp.Generation(); inForce != zeroGeneration {

@@ -27,16 +27,16 @@ import (
 
 // runFlags are the flags of nodeagent run.
 type runFlags struct {
-	node, stateDir, runDir string
-	controller, service    string
-	serverName, namespace  string
-	trustDir, tokenFile    string
-	http, flowLog          string
-	unbound                string
-	verbose, guard         bool
-	eventsPerSecond        uint32
-	host                   host.Host
-	chain                  chain
+	node, stateDir, runDir      string
+	controller, service         string
+	serverName, namespace       string
+	apiDir, trustDir, tokenFile string
+	http, flowLog               string
+	unbound                     string
+	verbose, guard              bool
+	eventsPerSecond             uint32
+	host                        host.Host
+	chain                       chain
 }
 
 const runLong = `run receives snapshots from the controller and keeps this node's kernel, its disk
@@ -77,6 +77,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.namespace, "namespace", envOr("POD_NAMESPACE", "palisade-system"), "the controller's namespace; its pods start even before there is a snapshot")
 	fl.StringVar(&f.serverName, "controller-name", "", "the name in the controller's certificate (default: SERVICE.NAMESPACE.svc)")
 	fl.StringVar(&f.trustDir, "trust-dir", "/etc/palisade/trust", "the ConfigMap palisade-trust: ca.crt and signing-keys")
+	fl.StringVar(&f.apiDir, "api-dir", "/var/run/secrets/kubernetes.io/serviceaccount", "token and ca.crt for the API server, to read that ConfigMap before it is mounted; empty: never")
 	fl.StringVar(&f.tokenFile, "token-file", "/var/run/secrets/palisade/token", "the pod's token for the controller")
 	fl.StringVar(&f.http, "http", ":9444", "where /metrics, /healthz, /readyz and /status are served; empty: nowhere")
 	fl.StringVar(&f.flowLog, "flow-log", "-", "file for flow records as JSON lines; - is standard output; empty: none")
@@ -111,6 +112,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	}
 	log, flush := logger(f.verbose)
 	defer flush()
+	trust := f.trust(os.Getenv)
 	c := nodeagent.Config{
 		Node: f.node, Version: version, Log: log,
 		StateDir: f.stateDir, RunDir: f.runDir, Host: f.host,
@@ -121,11 +123,11 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			}, log)
 		},
 		Controller: &stream.Enroller{
-			Address: address, ServerName: f.certificateName(), CAFile: filepath.Join(f.trustDir, "ca.crt"),
+			Address: address, ServerName: f.certificateName(), Trust: trust,
 			TokenFile: f.tokenFile, Node: f.node, Now: time.Now,
 		},
-		KeysFile: filepath.Join(f.trustDir, "signing-keys"),
-		Exempt:   f.namespace, HTTP: f.http,
+		KeysFiles: trust.Paths("signing-keys"),
+		Exempt:    f.namespace, HTTP: f.http,
 		Looker: facts.Finder{Proc: f.host.Proc},
 	}
 	if f.guard {
@@ -143,6 +145,20 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	defer closeLog()
 	c.FlowLog = out
 	return nodeagent.Run(cmd.Context(), c)
+}
+
+// trust says where ca.crt and signing-keys are found: mounted, or at the API server
+// of the cluster that this pod runs in.
+func (f *runFlags) trust(getenv func(string) string) stream.Trust {
+	t := stream.Trust{Mounted: f.trustDir, Fetched: filepath.Join(f.runDir, "trust")}
+	h, p := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
+	if h != "" && p != "" && f.apiDir != "" {
+		t.Fetch = &stream.ConfigMap{
+			URL:       "https://" + net.JoinHostPort(h, p) + "/api/v1/namespaces/" + f.namespace + "/configmaps/palisade-trust",
+			TokenFile: filepath.Join(f.apiDir, "token"), CAFile: filepath.Join(f.apiDir, "ca.crt"),
+		}
+	}
+	return t
 }
 
 func (f *runFlags) certificateName() string {

@@ -101,7 +101,7 @@ func del(args *skel.CmdArgs) error {
 	// DEL must succeed without the agent, or no pod could be removed while it is
 	// away; it forgets interfaces that are gone on its next start.
 	c.Timeout = min(c.Timeout, Duration(2*time.Second))
-	r := Request{Op: OpDel, Attachment: facts.AttachmentID{Container: args.ContainerID, IfName: args.IfName}}
+	r := Request{Op: OpDel, Attachment: facts.AttachmentID{Container: args.ContainerID, IfName: args.IfName}, Pod: podOf(args.Args)}
 	if err := c.call(r); err != nil && !errors.Is(err, ErrUnreachable) {
 		return types.NewError(types.ErrTryAgainLater, fmt.Sprintf("%s: %v", PluginType, err), "")
 	}

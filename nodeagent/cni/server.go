@@ -108,7 +108,7 @@ func (s *Server) do(ctx context.Context, r Request) error {
 	case OpDel:
 		// Not waited for: until the kernel forgets it, the address only stays with
 		// a pod that is gone, behind an interface that is gone.
-		_, err := s.Facts.Unbind(r.Attachment)
+		_, err := s.Facts.Keep(func(a facts.Attachment) bool { return !ended(a, r) })
 		return err
 	case OpCheck:
 		return s.check(ctx, r)
@@ -165,6 +165,13 @@ func validate(r Request) error {
 		}
 	}
 	return nil
+}
+
+// ended reports whether a DEL is about an attachment: CNI's own key names it, or it
+// was found by looking, under a name that CNI does not know.
+func ended(a facts.Attachment, r Request) bool {
+	return a.AttachmentID == r.Attachment ||
+		a.Source == facts.FromDiscovery && r.Pod.UID != "" && a.Pod.UID == r.Pod.UID && a.IfName == r.Attachment.IfName
 }
 
 func (s *Server) check(ctx context.Context, r Request) error {

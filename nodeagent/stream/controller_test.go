@@ -88,7 +88,7 @@ func startController(t *testing.T) *controller {
 
 func (c *controller) enroller(t *testing.T) *Enroller {
 	t.Helper()
-	return &Enroller{Address: c.addr, ServerName: serverName, CAFile: c.caFile, TokenFile: c.tokenFile, Node: node, Now: time.Now}
+	return &Enroller{Address: c.addr, ServerName: serverName, Trust: Trust{Mounted: filepath.Dir(c.caFile)}, TokenFile: c.tokenFile, Node: node, Now: time.Now}
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -164,11 +164,13 @@ func TestEnrolment(t *testing.T) {
 		"good":              {func(*testing.T, *controller, *Enroller) {}, ""},
 		"bad token":         {func(t *testing.T, c *controller, _ *Enroller) { write(t, c.tokenFile, "stolen") }, "token is not good"},
 		"no token":          {func(_ *testing.T, _ *controller, e *Enroller) { e.TokenFile = "/nonexistent" }, "/nonexistent"},
-		"no authority yet":  {func(_ *testing.T, _ *controller, e *Enroller) { e.CAFile = "/nonexistent" }, "not published its authority"},
+		"no authority yet":  {func(_ *testing.T, _ *controller, e *Enroller) { e.Trust.Mounted = "/nonexistent" }, "not published its authority"},
 		"authority damaged": {func(t *testing.T, c *controller, _ *Enroller) { write(t, c.caFile, "x") }, "no certificate in it"},
-		"another authority": {func(t *testing.T, _ *controller, e *Enroller) { e.CAFile = startController(t).caFile }, "certificate"},
-		"another server":    {func(_ *testing.T, _ *controller, e *Enroller) { e.ServerName = "evil.example" }, "evil.example"},
-		"another node":      {func(_ *testing.T, c *controller, _ *Enroller) { c.namedNode = "n2" }, `on node "n2"`},
+		"another authority": {func(t *testing.T, _ *controller, e *Enroller) {
+			e.Trust.Mounted = filepath.Dir(startController(t).caFile)
+		}, "certificate"},
+		"another server": {func(_ *testing.T, _ *controller, e *Enroller) { e.ServerName = "evil.example" }, "evil.example"},
+		"another node":   {func(_ *testing.T, c *controller, _ *Enroller) { c.namedNode = "n2" }, `on node "n2"`},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
@@ -27,7 +28,7 @@ import (
 type Enroller struct {
 	Address    string // host:port
 	ServerName string // the name in the controller's certificate
-	CAFile     string // read at every connect: the authority may be replaced
+	Trust      Trust  // read at every connect: the authority may be replaced
 	TokenFile  string // read at every enrolment: kubelet renews it
 	Node       string
 	Now        func() time.Time
@@ -37,11 +38,17 @@ type Enroller struct {
 
 // enrolTimeout bounds one enrolment, so that a controller that accepts the
 // connection and says nothing does not hold the agent.
-const enrolTimeout = 10 * time.Second
+const enrolTimeout = 5 * time.Second
+
+// connectTimeout bounds one attempt to connect: the address of a controller that
+// is gone may swallow packets.
+const connectTimeout = 3 * time.Second
+
+var errNoAuthority = errors.New("the controller's authority has no certificate in it")
 
 // Dial connects with a certificate that is good for a while.
 func (e *Enroller) Dial(ctx context.Context) (*grpc.ClientConn, error) {
-	roots, err := e.roots()
+	roots, err := e.roots(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,14 +60,14 @@ func (e *Enroller) Dial(ctx context.Context) (*grpc.ClientConn, error) {
 	return e.connect(roots, e.cert)
 }
 
-func (e *Enroller) roots() (*x509.CertPool, error) {
-	b, err := os.ReadFile(e.CAFile)
+func (e *Enroller) roots(ctx context.Context) (*x509.CertPool, error) {
+	b, err := e.Trust.authority(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the controller has not published its authority yet: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("authority %s: no certificate in it", e.CAFile)
+		return nil, errNoAuthority
 	}
 	return pool, nil
 }
@@ -82,6 +89,7 @@ func (e *Enroller) connect(roots *x509.CertPool, cert *tls.Certificate) (*grpc.C
 		grpc.WithTransportCredentials(credentials.NewTLS(conf)),
 		// A node whose controller vanished without a word must learn of it.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		grpc.WithDisableServiceConfig())
 	if err != nil {
 		return nil, fmt.Errorf("controller %s: %w", e.Address, err)
