@@ -34,6 +34,7 @@ func (v *View) For(name string, since publish.Counter) Node {
 	holds := v.Known && v.Counter >= since
 	late := v.Behind > Grace || !v.Known && v.Connected > Grace
 	switch {
+	case v.Broken != nil && v.starting():
 	case v.Broken != nil:
 		n.Progress, n.Reason, n.Message = Failed, reasonOf(v.Broken.Reason), v.Broken.Message
 	case v.Refusal != nil && v.Refusal.Counter >= since && (!holds || late):
@@ -44,6 +45,12 @@ func (v *View) For(name string, since publish.Counter) Node {
 		n.Progress = Realized
 	}
 	return n
+}
+
+// starting: an agent that has just connected and complains of nothing that will
+// last may simply have nothing to enforce yet.
+func (v *View) starting() bool {
+	return v.Connected <= Grace && reasonOf(v.Broken.Reason) == v1alpha1.ReasonNodeRefused
 }
 
 // reasonOf maps what an agent says to the reasons of the API.
