@@ -2,6 +2,7 @@
 package rowtest
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -177,7 +178,18 @@ func (b *Builder) Split() (own, common *snapshot.Set) {
 }
 
 // Full is the rows as a delta from nothing.
-func (b *Builder) Full() snapshot.Delta { return snapshot.Diff(snapshot.NewSet(), b.Set()) }
+func (b *Builder) Full() snapshot.Delta {
+	rows := map[snapshot.EntryKey]snapshot.Entry{}
+	for _, r := range append([]snapshot.Row{snapshot.MetaRow{Node: b.Node, PodRanges: b.Ranges}}, b.rows...) {
+		e := snapshot.Encode(r)
+		rows[e.ID()] = e
+	}
+	var d snapshot.Delta
+	for _, id := range slices.SortedFunc(maps.Keys(rows), snapshot.CompareEntryKeys) {
+		d.Upserts = append(d.Upserts, rows[id])
+	}
+	return d
+}
 
 // groupsOf are the groups of whoever has an address.
 func (b *Builder) groupsOf(a netip.Addr) []snapshot.GroupID {
