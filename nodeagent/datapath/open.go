@@ -30,7 +30,7 @@ type Datapath struct {
 	programs   *programs
 	links      map[string]link.Link
 	judge      *Trial // asks about connections, on the tables in force
-	deferred   bool   // tables of another format judge: take their place after the first Apply
+	deferred   bool   // these tables are empty: their programs take their place after the first Apply
 	generation snapshot.Generation
 	digest     snapshot.Digest
 	adopted    bool
@@ -206,9 +206,9 @@ func (d *Datapath) adopt() (err error) {
 	if d.programs, err = d.load(tables); err != nil {
 		return err
 	}
-	// Where programs of tables that this agent cannot read judge, they stay until
-	// its own are filled.
-	d.deferred = used != nil && !found
+	// Empty tables would judge everything as damaged. Until they are filled, what
+	// judged goes on: programs of tables that this agent cannot read, or nobody.
+	d.deferred = !found
 	if found {
 		if err := d.adoptTables(); err != nil {
 			return err

@@ -25,3 +25,27 @@ func TestPodToPod(t *testing.T) {
 		expect(t, "b to a, not isolated", b.reaches(at(a), 8080), true)
 	})
 }
+
+// TestNothingAppliedYet: an agent's first start must not cut the node off, or it
+// would never hear of a first snapshot. An agent that died there, too.
+func TestNothingAppliedYet(t *testing.T) {
+	l := newLab(t)
+	a, b := l.pods["a"], l.pods["b"]
+	b.serveTCP(8080)
+	l.open()
+	all := func(when string, want bool) {
+		t.Helper()
+		both(t, func(t *testing.T, at func(*host) netip.Addr) {
+			expect(t, when, a.reaches(at(b), 8080), want)
+		})
+	}
+	all("opened", true)
+	if err := l.dp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all("closed", true)
+	l.reopen()
+	all("opened again", true)
+	l.apply(newState().protect("b", false, "c").build())
+	all("applied", false)
+}
