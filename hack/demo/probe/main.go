@@ -18,6 +18,7 @@ import (
 const usage = `usage:
   probe serve [--tcp PORT,...] [--udp PORT,...] [--reply TEXT]
   probe dial [--timeout 1s] TARGET...        TARGET: tcp/ADDRESS:PORT or udp/ADDRESS:PORT
+  probe watch [--keep] [--every 100ms] TARGET...     dials on and on, or stays on one connection
 
 dial prints one JSON line a target: {"target","ok","reply","error"}. It exits 0
 when every target was tried, whatever the answers; what to expect is the caller's.
@@ -36,6 +37,8 @@ func main() {
 		err = serve(os.Args[2:])
 	case "dial":
 		err = dial(os.Args[2:])
+	case "watch":
+		err = watch(os.Args[2:])
 	default:
 		exit(usage)
 	}
