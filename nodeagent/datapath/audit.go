@@ -162,7 +162,11 @@ func (d *Datapath) auditLinks(drift *Drift) error {
 			if _, err := os.Stat(path); err == nil {
 				continue
 			}
+			// The link believes that it is still pinned there.
 			l = d.links[a.name]
+			if err := l.Unpin(); err != nil {
+				return fmt.Errorf("%w: link %s: %w", ErrPinDir, path, err)
+			}
 		case err != nil:
 			return fmt.Errorf("attach %s: %w", a.name, explain(err))
 		default:

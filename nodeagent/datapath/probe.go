@@ -42,10 +42,10 @@ func Probe() error {
 func explain(err error) error {
 	var verifier *ebpf.VerifierError
 	switch {
-	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w: loading BPF programs as user %d: run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN (%s)", ErrPrivilege, os.Geteuid(), rootCause(err))
 	case errors.As(err, &verifier) && len(verifier.Log) > 0:
 		return fmt.Errorf("%w: %s refuses a program: %s: report this with the kernel's version", ErrKernel, release(), verifier.Log[len(verifier.Log)-1])
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: loading BPF programs as user %d: run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN (%s)", ErrPrivilege, os.Geteuid(), rootCause(err))
 	case errors.Is(err, unix.EINVAL) || errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Errorf("%w: %s has no netfilter BPF: use Linux 6.4 or later built with CONFIG_NETFILTER_BPF_LINK=y (%s)", ErrKernel, release(), rootCause(err))
 	}
