@@ -156,6 +156,9 @@ func (e *Engine) watch(ctx context.Context, c cache.Cache, mapper meta.RESTMappe
 			continue
 		}
 		informer, err := c.GetInformer(ctx, object)
+		if meta.IsNoMatchError(err) {
+			return nil, fmt.Errorf("watch %T: the API server does not know the kind: apply config/crd: %w", object, err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("watch %T: %w", object, err)
 		}
