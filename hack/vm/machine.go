@@ -156,7 +156,7 @@ func (m Machine) boot(ctx context.Context, initrd, report string) (string, error
 		"-display", "none", "-vga", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
 		"-serial", "stdio", "-serial", "file:" + report,
 		"-kernel", m.Kernel.Image, "-initrd", initrd,
-		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 mitigations=off tsc=nowatchdog " + m.Append),
+		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 mitigations=off no_timer_check tsc=nowatchdog " + m.Append),
 	}
 	if m.Disk != "" {
 		args = append(args, "-drive", "file="+m.Disk+",if=virtio,format=raw,cache=writethrough")

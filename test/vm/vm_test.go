@@ -2,8 +2,10 @@ package vm
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/hack/vm"
+	"palisade.dev/palisade/test/corpus"
 	"palisade.dev/palisade/test/vm/inside"
 )
 
@@ -23,42 +26,98 @@ var kernels = []struct {
 	version vm.Version
 	run     []string
 }{
-	{"6.1", []string{"TestKernelWithoutNetfilterBPF", "TestLSMStopsAnExec"}},
-	{"6.12", []string{"TestNetworkPrograms", "TestNetworkPolicy", "TestLSMStopsAnExec"}},
+	{"6.1", []string{"TestKernelWithoutNetfilterBPF", "TestRefusal", "TestLSMStopsAnExec"}},
+	{"6.12", []string{"TestNetworkPrograms", "TestNetworkPolicy", "TestApply", "TestVerdicts", "TestLSMStopsAnExec"}},
+}
+
+// built are the programs that guests get, by their path there.
+var built = map[string]struct {
+	build func(ctx context.Context, out, pkg string) error
+	pkg   string
+}{
+	testProgram:          {vm.BuildTests, "palisade.dev/palisade/test/vm/inside"},
+	inside.DatapathTests: {vm.BuildTests, "palisade.dev/palisade/test/datapath"},
+	inside.Palisade:      {vm.Build, "palisade.dev/palisade/cmd/palisade"},
+	inside.Agent:         {vm.Build, "palisade.dev/palisade/cmd/nodeagent"},
+}
+
+const testProgram = "/bin/inside.test"
+
+func build(t *testing.T) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string]string{}
+	for path, program := range built {
+		files[path] = filepath.Join(dir, filepath.Base(path))
+		if err := program.build(t.Context(), files[path], program.pkg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+// Emulation makes a scenario last a second or more: a normal run takes every some.
+const everyScenario = 8
+
+// scenarios is the pattern of those that guests judge.
+func scenarios(t *testing.T) string {
+	t.Helper()
+	all, err := corpus.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := everyScenario
+	if os.Getenv("PALISADE_FULL") != "" {
+		step = 1
+	}
+	var names []string
+	for i, s := range all {
+		if i%step == 0 || s.Name == "sctp" {
+			names = append(names, s.Name)
+		}
+	}
+	fmt.Printf("ran %d of %d scenarios in the guest's kernel\n", len(names), len(all))
+	return "^TestCorpus$/^(" + strings.Join(names, "|") + ")$"
 }
 
 func TestKernels(t *testing.T) {
-	tests := filepath.Join(t.TempDir(), "inside.test")
-	if err := vm.BuildTests(t.Context(), tests, "palisade.dev/palisade/test/vm/inside"); err != nil {
-		t.Fatal(err)
-	}
+	files, pattern := build(t), scenarios(t)
 	for _, k := range kernels {
 		t.Run(string(k.version), func(t *testing.T) {
-			kernel, err := vm.Find(t.Context(), k.version)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var console bytes.Buffer
-			m := vm.Machine{
-				Kernel: kernel, Files: map[string]string{"/bin/inside": tests},
-				Timeout: 4 * time.Minute, Console: io.MultiWriter(&console, &marked{"guest " + string(k.version) + "| "}),
-			}
-			begin := time.Now()
-			code, err := m.Run(t.Context(), "/bin/inside", "-test.v", "-test.run=^("+strings.Join(k.run, "|")+")$")
-			if err != nil {
-				t.Fatal(err)
-			}
-			results := parse(console.String())
-			passed := report(t, k.run, results)
-			fmt.Printf("kernel=%s passed=%d of=%d exit=%d took=%s\n", kernel.Release, passed, len(k.run), code, time.Since(begin).Round(time.Second))
-			if code != 0 {
-				t.Errorf("kernel %s: the tests inside exit with %d", kernel.Release, code)
-			}
-			if counts := verified(console.String()); len(counts) > 0 {
+			console := run(t, k.version, k.run, vm.Machine{Files: files, Env: []string{inside.ScenariosVariable + "=" + pattern}})
+			if counts := verified(console); len(counts) > 0 {
 				compare(t, k.version, counts)
 			}
 		})
 	}
+	t.Run("reboot", func(t *testing.T) {
+		m := vm.Machine{Files: files, Disk: filepath.Join(t.TempDir(), "disk")}
+		run(t, "6.12", []string{"TestBeforeReboot"}, m)
+		run(t, "6.12", []string{"TestAfterReboot"}, m)
+	})
+}
+
+// run runs tests on a kernel and returns what the guest printed.
+func run(t *testing.T, version vm.Version, tests []string, m vm.Machine) string {
+	t.Helper()
+	kernel, err := vm.Find(t.Context(), version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var console bytes.Buffer
+	m.Kernel, m.Timeout, m.Console = kernel, 10*time.Minute, io.MultiWriter(&console, &marked{"guest " + string(version) + "| "})
+	begin := time.Now()
+	code, err := m.Run(t.Context(), testProgram, "-test.v", "-test.run=^("+strings.Join(tests, "|")+")$")
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := report(t, tests, parse(console.String()))
+	fmt.Printf("kernel %s: ran %d of %d tests, %d passed, exit %d, %s\n",
+		kernel.Release, len(tests), len(tests), passed, code, time.Since(begin).Round(time.Second))
+	if code != 0 {
+		t.Errorf("kernel %s: the tests inside exit with %d", kernel.Release, code)
+	}
+	return console.String()
 }
 
 // marked shows a guest's lines, which would otherwise be taken for those of the

@@ -140,12 +140,7 @@ func TestNetworkPolicy(t *testing.T) {
 		t.Errorf("host: %s", f)
 	}
 	t.Cleanup(func() { must(t, datapath.Remove(datapath.DefaultPinDir)) })
-	for _, proto := range protocols {
-		for _, family := range families {
-			server.serve(t, family, proto, openPort)
-			server.serve(t, family, proto, closedPort)
-		}
-	}
+	serveAll(t, server)
 	expect(t, "no policy", client, server, true)
 	kill := startAgent(t, client, server)
 	expect(t, "policy", client, server, false)

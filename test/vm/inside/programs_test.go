@@ -5,6 +5,8 @@ package inside
 import (
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"slices"
 	"testing"
 
@@ -21,4 +23,18 @@ func TestNetworkPrograms(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		fmt.Println(VerifiedLine(name, counts[name]))
 	}
+}
+
+// TestVerdicts: this kernel's verdicts, by test-run, are those that the scenarios of
+// the corpus expect. The host says which ones.
+func TestVerdicts(t *testing.T) {
+	pattern := os.Getenv(ScenariosVariable)
+	if pattern == "" {
+		t.Fatalf("%s is not set", ScenariosVariable)
+	}
+	out, err := exec.Command(DatapathTests, "-test.v", "-test.run="+pattern).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }

@@ -1,0 +1,108 @@
+//go:build guest
+
+package inside
+
+import (
+	"crypto/ed25519"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"palisade.dev/palisade/nodeagent"
+	"palisade.dev/palisade/nodeagent/datapath"
+	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/store"
+	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/snapshot/wire"
+)
+
+// What is on the disk that outlives the guest.
+const (
+	stateDir = "/disk/state"
+	trustDir = "/disk/trust"
+)
+
+// TestBeforeReboot: an agent brings a snapshot into force, as from a controller.
+func TestBeforeReboot(t *testing.T) {
+	client, server := node(t)
+	serveAll(t, server)
+	must(t, os.MkdirAll(stateDir, 0o700))
+	must(t, os.MkdirAll(trustDir, 0o700))
+	public, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	keys := snapshot.NewKeys(public)
+	text, err := keys.MarshalText()
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(trustDir, "signing-keys"), text, 0o600))
+	epoch, err := facts.CurrentEpoch()
+	must(t, err)
+	f, err := facts.Open(filepath.Join(stateDir, "facts.json"), epoch)
+	must(t, err)
+	defer f.Close()
+	d, err := nodeagent.OpenDatapath(datapath.Config{}, logr.Discard())
+	must(t, err)
+	defer d.Close()
+	a := nodeagent.New(nodeagent.Options{
+		Node: "guest", Log: logr.Discard(), Kernel: d, Facts: f, Disk: store.NewSnapshots(stateDir), Now: time.Now,
+		Keys: func() (snapshot.Keys, error) { return keys, nil },
+	})
+	b := rows()
+	commit := snapshot.Commit{
+		Node: "guest", Format: snapshot.Format, Generation: snapshot.Generation{Epoch: 1, Term: 1, Counter: 1}, Digest: b.Set().Digest(),
+	}
+	must(t, a.Apply(t.Context(), &wire.Transfer{Delta: b.Full(), Commit: commit, Signature: snapshot.Sign(private, commit)}))
+	expect(t, "before the reboot", client, server, false)
+}
+
+// TestAfterReboot: the pins are gone with the old kernel. The agent brings what is
+// on its disk into force again, though no controller answers.
+func TestAfterReboot(t *testing.T) {
+	client, server := node(t)
+	serveAll(t, server)
+	if _, err := os.Stat(datapath.DefaultPinDir); err == nil {
+		t.Fatalf("%s is there already", datapath.DefaultPinDir)
+	}
+	expect(t, "no agent yet", client, server, true)
+	cmd := exec.Command(Agent, "run", "--node=guest", "--controller=127.0.0.1:1", "--trust-dir="+trustDir, "--state-dir="+stateDir,
+		"--guard-start=false", "--http=", "--flow-log=")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	must(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may have ended, which the test says
+		<-ended
+		must(t, datapath.Remove(datapath.DefaultPinDir))
+	})
+	poll := time.NewTicker(200 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.After(time.Minute); ; {
+		if _, _, code := command(t, Palisade, "host", "--node=guest", "--state-dir="+stateDir); code == 0 {
+			break
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("the agent ended: %v", err)
+		case <-deadline:
+			t.Fatal("nothing is enforced after a minute")
+		case <-poll.C:
+		}
+	}
+	expect(t, "after the reboot", client, server, false)
+}
+
+// serveAll answers at both ports with every protocol and family.
+func serveAll(t *testing.T, server *pod) {
+	t.Helper()
+	for _, proto := range protocols {
+		for _, family := range families {
+			server.serve(t, family, proto, openPort)
+			server.serve(t, family, proto, closedPort)
+		}
+	}
+}
