@@ -1,6 +1,7 @@
 package cel
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,10 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
@@ -68,13 +71,20 @@ func (s server) printed(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	request.Header.Set("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
-	response, err := httpClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
 	var table metav1.Table
-	if err := json.NewDecoder(response.Body).Decode(&table); err != nil {
+	// An API server that has not yet filled its cache of a new kind says 429.
+	ask := func(context.Context) (bool, error) {
+		response, err := httpClient.Do(request)
+		if err != nil {
+			return false, err
+		}
+		defer response.Body.Close()
+		if response.StatusCode == http.StatusTooManyRequests {
+			return false, nil
+		}
+		return true, json.NewDecoder(response.Body).Decode(&table)
+	}
+	if err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, time.Minute, true, ask); err != nil {
 		t.Fatal(err)
 	}
 	if len(table.Rows) != 1 {
