@@ -27,28 +27,63 @@ var repo = func() string {
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
+// target is the cluster, found once.
+var target struct{ kind, kubectl, kubeconfig string }
+
 func run(m *testing.M) int {
-	install := exec.Command(filepath.Join(repo, "hack/install.sh"), "up")
-	install.Stdout, install.Stderr = os.Stderr, os.Stderr
-	if err := install.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e: hack/install.sh up:", err)
-		return 1
+	// A developer who has just installed need not wait for that again.
+	if os.Getenv("PALISADE_INSTALLED") == "" {
+		if err := install("up"); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: hack/install.sh up:", err)
+			return 1
+		}
+		if os.Getenv("KEEP") == "" {
+			defer func() { _ = install("down") }()
+		}
 	}
-	if os.Getenv("KEEP") == "" {
-		defer func() {
-			down := exec.Command(filepath.Join(repo, "hack/install.sh"), "down")
-			down.Stdout, down.Stderr = os.Stderr, os.Stderr
-			_ = down.Run()
-		}()
+	if err := findTarget(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
 	}
 	return m.Run()
 }
 
+func install(what string) error {
+	cmd := exec.Command(filepath.Join(repo, "hack/install.sh"), what)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Run()
+}
+
+// findTarget asks the scripts which cluster they mean.
+func findTarget() error {
+	cmd := exec.Command("bash", "-c", `. hack/cluster/target.sh
+if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); else target_up >&2; fi
+program=$(type -P kubectl) || program=$(hack/cluster/cluster bin)/kubectl
+printf '%s\n' "$TARGET" "$program" "$KUBECONFIG"`)
+	cmd.Dir, cmd.Stderr = repo, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("which cluster: %w", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != 3 {
+		return fmt.Errorf("which cluster: target.sh said %q", out)
+	}
+	target.kind, target.kubectl, target.kubeconfig = lines[0], lines[1], lines[2]
+	return nil
+}
+
+func command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, target.kubectl, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+target.kubeconfig)
+	return cmd
+}
+
 // kubectl runs kubectl as administrator and returns what it printed.
 func kubectl(stdin string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(repo, "hack/install.sh"), append([]string{"kubectl"}, args...)...)
+	cmd := command(ctx, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -56,6 +91,25 @@ func kubectl(stdin string, args ...string) (string, error) {
 		return out.String(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
 	}
 	return out.String(), nil
+}
+
+// inside runs a command in a node of the local cluster, or in the host beside it
+// (out). Other clusters give no such way in.
+func inside(t *testing.T, where string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), filepath.Join(repo, "hack/cluster/cluster"), append([]string{"exec", where}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("in %s: %s: %v: %s", where, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// onlyLocal skips what needs a way into a node.
+func onlyLocal(t *testing.T) {
+	t.Helper()
+	if target.kind != "local" {
+		t.Skip("needs the local cluster: it works inside a node")
+	}
 }
 
 func must(t *testing.T, stdin string, args ...string) string {
@@ -83,7 +137,7 @@ func eventually(t *testing.T, what string, condition func() error) {
 	}
 }
 
-// namespace makes a namespace that goes when the test ends.
+// namespace makes a namespace that goes when the test ends. Labels are KEY=VALUE.
 func namespace(t *testing.T, labels ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("e2e-%06x", rand.IntN(1<<24))
@@ -93,8 +147,8 @@ func namespace(t *testing.T, labels ...string) string {
 			t.Error(err)
 		}
 	})
-	for _, l := range labels {
-		must(t, "", "label", "namespace", name, l)
+	if len(labels) > 0 {
+		must(t, "", append([]string{"label", "namespace", name}, labels...)...)
 	}
 	return name
 }
@@ -130,16 +184,35 @@ spec:
     readinessProbe: {tcpSocket: {port: %[6]d}, periodSeconds: 1}
 `
 
-// start runs a pod on a node and waits until it is Ready.
-func start(t *testing.T, ns, name, node string) pod {
+// launch runs pods, each NAME@NODE or NAME@NODE/APP, and waits until they are Ready.
+func launch(t *testing.T, ns string, specs ...string) []pod {
 	t.Helper()
-	return startPod(t, ns, name, node, false, 8080)
+	var manifest strings.Builder
+	args := []string{"wait", "-n", ns, "--for=condition=Ready", "--timeout=90s"}
+	names := make([]string, len(specs))
+	for i, spec := range specs {
+		name, node, _ := strings.Cut(spec, "@")
+		node, app, ok := strings.Cut(node, "/")
+		if !ok {
+			app = name
+		}
+		fmt.Fprintf(&manifest, "---"+podTemplate, name, ns, app, node, false, 8080, 9090)
+		names[i], args = name, append(args, "pod/"+name)
+	}
+	must(t, manifest.String(), "apply", "-f", "-")
+	must(t, "", args...)
+	pods := make([]pod, len(specs))
+	for i, name := range names {
+		pods[i] = lookUp(t, ns, name)
+	}
+	return pods
 }
 
-func startPod(t *testing.T, ns, name, node string, host bool, port int) pod {
+// launchOnHost runs a pod with host networking.
+func launchOnHost(t *testing.T, ns, name, node string, port int) pod {
 	t.Helper()
-	must(t, fmt.Sprintf(podTemplate, name, ns, name, node, host, port, port+1010), "apply", "-f", "-")
-	must(t, "", "wait", "-n", ns, "--for=condition=Ready", "pod/"+name, "--timeout=60s")
+	must(t, fmt.Sprintf(podTemplate, name, ns, name, node, true, port, port+1010), "apply", "-f", "-")
+	must(t, "", "wait", "-n", ns, "--for=condition=Ready", "pod/"+name, "--timeout=90s")
 	return lookUp(t, ns, name)
 }
 
@@ -172,7 +245,12 @@ func dial(from pod, targets ...string) (map[string]bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	answers := map[string]bool{}
+	return answers(out, len(targets))
+}
+
+// answers reads what dial printed about so many targets.
+func answers(out string, targets int) (map[string]bool, error) {
+	found := map[string]bool{}
 	for line := range strings.Lines(out) {
 		var r struct {
 			Target string
@@ -181,12 +259,21 @@ func dial(from pod, targets ...string) (map[string]bool, error) {
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			return nil, fmt.Errorf("probe printed %q: %w", line, err)
 		}
-		answers[r.Target] = r.OK
+		found[r.Target] = r.OK
 	}
-	if len(answers) != len(targets) {
-		return nil, fmt.Errorf("probe answered for %d of %d targets", len(answers), len(targets))
+	if len(found) != targets {
+		return nil, fmt.Errorf("probe answered for %d of %d targets", len(found), targets)
 	}
-	return answers, nil
+	return found, nil
+}
+
+func compare(got, want map[string]bool) error {
+	for target, ok := range want {
+		if got[target] != ok {
+			return fmt.Errorf("%s answers: %t, want %t", target, got[target], ok)
+		}
+	}
+	return nil
 }
 
 // expect waits until every target answers, or not, as wanted.
@@ -201,12 +288,7 @@ func expect(t *testing.T, from pod, want map[string]bool) {
 		if err != nil {
 			return err
 		}
-		for target, ok := range want {
-			if got[target] != ok {
-				return fmt.Errorf("%s answers: %t, want %t", target, got[target], ok)
-			}
-		}
-		return nil
+		return compare(got, want)
 	})
 }
 
@@ -222,4 +304,14 @@ func ready(t *testing.T, manifest string, resources ...string) {
 		}
 		must(t, "", args...)
 	}
+}
+
+// cleanUp deletes a cluster-wide object when the test ends.
+func cleanUp(t *testing.T, name string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := kubectl("", "delete", name, "--ignore-not-found", "--wait=false"); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -24,9 +24,10 @@ spec:
 // TestIsolation is the whole path: kubectl apply, kubectl wait, and the kernel's
 // verdict on IPv4 and IPv6, TCP and UDP, on one node and across nodes.
 func TestIsolation(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
-	web, client := start(t, ns, "web", "n1"), start(t, ns, "client", "n2")
-	near := start(t, ns, "near", "n1")
+	p := launch(t, ns, "web@n1", "client@n2", "near@n1")
+	web, client, near := p[0], p[1], p[2]
 
 	open := map[string]bool{web.tcp4(8080): true, web.tcp6(8080): true, web.tcp4(9090): true, web.udp4(8080): true}
 	expect(t, client, open)
@@ -44,8 +45,10 @@ func TestIsolation(t *testing.T) {
 
 // TestUpstreamNetworkPolicy enforces Kubernetes' own kind by the same path.
 func TestUpstreamNetworkPolicy(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
-	web, client := start(t, ns, "web", "n1"), start(t, ns, "client", "n2")
+	p := launch(t, ns, "web@n1", "client@n2")
+	web, client := p[0], p[1]
 	must(t, fmt.Sprintf(`
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -62,10 +65,11 @@ spec:
 // policy holds for it without another compile by the time it is Ready, and its
 // kubelet's probes pass.
 func TestNewPodIsIsolated(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
-	client := start(t, ns, "other", "n2")
+	client := launch(t, ns, "other@n2")[0]
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
-	web := start(t, ns, "web", "n1")
+	web := launch(t, ns, "web@n1")[0]
 	got, err := dial(client, web.tcp4(8080), web.tcp6(8080))
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +83,10 @@ func TestNewPodIsIsolated(t *testing.T) {
 
 // TestServiceAndNodePort judges by the backend, whatever address the client used.
 func TestServiceAndNodePort(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
-	web, client, other := start(t, ns, "web", "n1"), start(t, ns, "client", "n2"), start(t, ns, "other", "n1")
+	p := launch(t, ns, "web@n1", "client@n2", "other@n1")
+	web, client, other := p[0], p[1], p[2]
 	must(t, fmt.Sprintf(`
 apiVersion: v1
 kind: Service
@@ -103,9 +109,10 @@ spec:
 // TestHostNetwork: a pod with host networking is its node. Its own node reaches
 // a pod whatever the policy says; another node does not.
 func TestHostNetwork(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
-	web := start(t, ns, "web", "n1")
-	near, far := startPod(t, ns, "near", "n1", true, 18080), startPod(t, ns, "far", "n2", true, 18080)
+	web := launch(t, ns, "web@n1")[0]
+	near, far := launchOnHost(t, ns, "near", "n1", 18080), launchOnHost(t, ns, "far", "n2", 18080)
 	expect(t, far, map[string]bool{web.tcp4(8080): true, web.tcp6(8080): true})
 
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
@@ -115,8 +122,10 @@ func TestHostNetwork(t *testing.T) {
 
 // TestAudit observes and does not enforce; promoting the policy does.
 func TestAudit(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t)
-	web, other := start(t, ns, "web", "n1"), start(t, ns, "other", "n2")
+	p := launch(t, ns, "web@n1", "other@n2")
+	web, other := p[0], p[1]
 	audit := strings.Replace(fmt.Sprintf(isolate, ns), "spec:\n", "spec:\n  mode: Audit\n", 1)
 	ready(t, audit, ns+":pnp/web")
 	expect(t, other, map[string]bool{web.tcp4(8080): true})

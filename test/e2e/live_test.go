@@ -1,0 +1,35 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestLiveConnectionsAreCut: what is denied now ends at the next packet, however
+// long it has been open; what stays allowed is not disturbed.
+func TestLiveConnectionsAreCut(t *testing.T) {
+	t.Parallel()
+	ns := namespace(t)
+	p := launch(t, ns, "web@n1", "client@n2", "other@n2")
+	web, client, other := p[0], p[1], p[2]
+	targets := []string{web.tcp4(8080), web.tcp6(8080), web.udp4(8080)}
+	cut, kept := watch(t, other, true, targets...), watch(t, client, true, web.tcp4(8080), web.tcp6(8080))
+	for _, target := range targets {
+		cut.becomes(t, target, true)
+	}
+	began := time.Now()
+	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
+	inForce := time.Now()
+	for _, target := range targets {
+		cut.becomes(t, target, false)
+	}
+	eventually(t, "more tries", func() error {
+		if n := len(kept.tries(web.tcp4(8080), inForce)); n < 5 {
+			return fmt.Errorf("%d tries since", n)
+		}
+		return nil
+	})
+	cut.always(t, inForce, 1, map[string]bool{targets[0]: false, targets[1]: false, targets[2]: false})
+	kept.always(t, began, 5, map[string]bool{web.tcp4(8080): true, web.tcp6(8080): true})
+}
