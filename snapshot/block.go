@@ -31,15 +31,18 @@ func (s *Set) PutBlock(b *Block) {
 			return
 		}
 	}
+	for i := range b.ids {
+		s.entries[b.ids[i]] = b.entries[i].Value
+	}
+	if !s.summed {
+		return
+	}
 	b.once.Do(func() {
 		for i := range b.entries {
 			b.sum.Add(b.entries[i])
 		}
 	})
-	for i := range b.ids {
-		s.entries[b.ids[i]] = b.entries[i].Value
-	}
-	s.sum.lanes = s.sum.Combine(&b.sum).lanes
+	s.sum = *s.sum.Combine(&b.sum)
 }
 
 func (s *Set) putEach(b *Block) {

@@ -4,13 +4,19 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"sync"
 )
 
-// Set is a set of entries that always knows its sum. It is not safe for
-// concurrent use. The zero Set is not usable; call NewSet.
+// Set is a set of entries that knows its sum: the entries are summed up when
+// somebody first asks, and from then on every change is accounted for. Calls that
+// only read may run at the same time, others may not. The zero Set is not usable;
+// call NewSet.
 type Set struct {
 	entries map[EntryKey][]byte
-	sum     Sum
+
+	mu     sync.Mutex // of what follows, among readers
+	summed bool
+	sum    Sum
 }
 
 // NewSet returns a set of the given entries; later ones replace earlier ones.
@@ -30,10 +36,14 @@ func (s *Set) Put(e Entry) bool {
 		if bytes.Equal(old, e.Value) {
 			return false
 		}
-		s.sum.Remove(Entry{e.Table, e.Key, old})
+		if s.summed {
+			s.sum.Remove(Entry{e.Table, e.Key, old})
+		}
 	}
 	s.entries[id] = e.Value
-	s.sum.Add(e)
+	if s.summed {
+		s.sum.Add(e)
+	}
 	return true
 }
 
@@ -43,7 +53,9 @@ func (s *Set) Delete(id EntryKey) bool {
 	if !ok {
 		return false
 	}
-	s.sum.Remove(Entry{id.Table, []byte(id.Key), old})
+	if s.summed {
+		s.sum.Remove(Entry{id.Table, []byte(id.Key), old})
+	}
 	delete(s.entries, id)
 	return true
 }
@@ -59,12 +71,18 @@ func (s *Set) Len() int { return len(s.entries) }
 
 // Sum returns a copy of the set's sum.
 func (s *Set) Sum() *Sum {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.summed {
+		s.sum = sumOf(s.entries)
+		s.summed = true
+	}
 	sum := s.sum
 	return &sum
 }
 
 // Digest identifies the set's content.
-func (s *Set) Digest() Digest { return s.sum.Digest() }
+func (s *Set) Digest() Digest { return s.Sum().Digest() }
 
 // Entries lists the set in order.
 func (s *Set) Entries() []Entry {
@@ -108,7 +126,10 @@ func (s *Set) Meta() (MetaRow, error) {
 
 // Clone returns a copy that shares the values' bytes.
 func (s *Set) Clone() *Set {
-	out := &Set{entries: make(map[EntryKey][]byte, len(s.entries)), sum: s.sum}
+	out := &Set{entries: make(map[EntryKey][]byte, len(s.entries))}
+	s.mu.Lock()
+	out.summed, out.sum = s.summed, s.sum
+	s.mu.Unlock()
 	for id, v := range s.entries {
 		out.entries[id] = v
 	}
@@ -126,8 +147,9 @@ func Union(sets ...*Set) *Set {
 		for id, v := range s.entries {
 			out.entries[id] = v
 		}
-		out.sum = *out.sum.Combine(&s.sum)
+		out.sum = *out.sum.Combine(s.Sum())
 	}
+	out.summed = true
 	return out
 }
 

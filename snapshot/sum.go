@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"sync"
 )
 
@@ -86,6 +87,32 @@ func (s *Sum) Digest() Digest {
 	}
 	h.Write(b[:])
 	return Digest(h.Sum(nil))
+}
+
+// sumOf sums up entries, on all processors if they are many.
+func sumOf(entries map[EntryKey][]byte) Sum {
+	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/10_000)
+	parts := make([][]Entry, workers)
+	i := 0
+	for id, v := range entries {
+		parts[i%workers] = append(parts[i%workers], Entry{id.Table, []byte(id.Key), v})
+		i++
+	}
+	sums := make([]Sum, workers)
+	var wait sync.WaitGroup
+	for w := range parts {
+		wait.Go(func() {
+			for _, e := range parts[w] {
+				sums[w].Add(e)
+			}
+		})
+	}
+	wait.Wait()
+	total := sums[0]
+	for w := 1; w < workers; w++ {
+		total = *total.Combine(&sums[w])
+	}
+	return total
 }
 
 func addLanes(a, b uint64) uint64 {

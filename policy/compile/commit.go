@@ -162,6 +162,15 @@ func (c *Compiler) settleAreas() {
 // concerns one node alone is done for several nodes at a time.
 func (c *Compiler) distribute() []model.NodeName {
 	c.eachDirtyNode((*node).turn)
+	for _, n := range c.dirtyNodes {
+		for r := range n.turned {
+			if !r.nodes.has(n) && n.rulesets.has(r) {
+				if r.installs++; r.installs == 1 {
+					c.installing = append(c.installing, r)
+				}
+			}
+		}
+	}
 	for _, l := range c.changedLenses {
 		l.rulesets.each(func(r *ruleset) { c.changeRuleset(r) })
 	}
@@ -175,11 +184,14 @@ func (c *Compiler) distribute() []model.NodeName {
 			n.patched = append(n.patched, r)
 		})
 	}
+	for _, r := range c.installing {
+		c.share(r)
+	}
 	for _, x := range c.renamed {
 		for _, n := range c.nodes {
 			if n.rules.has(x) {
 				c.touchNode(n)
-				n.rows.put(x.entry)
+				n.rows.put(x.row.entry)
 			}
 		}
 	}
@@ -269,7 +281,13 @@ func (c *Compiler) collect() {
 	for _, l := range c.changedLenses {
 		l.settle()
 	}
-	c.changedRulesets, c.changedLenses = nil, nil
+	for _, r := range c.installing {
+		r.installs, r.block = 0, nil
+	}
+	for _, x := range c.shared {
+		x.settle()
+	}
+	c.changedRulesets, c.changedLenses, c.installing, c.shared = nil, nil, nil, nil
 	for _, r := range c.idle.rulesets {
 		c.dropRuleset(r)
 	}

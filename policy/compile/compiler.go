@@ -67,6 +67,8 @@ type Compiler struct {
 	changedRulesets []*ruleset
 	unfocused       []*ruleset // whose lens may be another now
 	renamed         []*ruleInfo
+	installing      []*ruleset // that some node does not have yet
+	shared          []*shared  // rows that those bring along
 	touchedAddrs    map[netip.Addr]struct{}
 	idle            idle
 

@@ -225,10 +225,18 @@ func (n *node) install() {
 			continue
 		}
 		n.later.rulesets = append(n.later.rulesets, later[*ruleset]{r, +1})
-		n.rows.put(r.entry)
-		for i := range r.cells.items {
-			n.writeCell(r, cellChange{set: r.cells.items[i].key, new: r.cells.items[i].val})
+		if r.block != nil {
+			n.rows.putBlock(r.block)
+		} else {
+			n.rows.put(r.entry)
 		}
+		for i := range r.cells.items {
+			if r.block == nil {
+				n.rows.put(r.cellRow(r.cells.items[i].key, r.cells.items[i].val))
+			}
+			n.useProgram(r.cells.items[i].val)
+		}
+		n.later.written += r.cells.len()
 		for _, g := range r.groups {
 			n.useGroup(g, +1)
 		}
@@ -253,16 +261,10 @@ func (n *node) patch(r *ruleset) {
 }
 
 func (n *node) writeCell(r *ruleset, change cellChange) {
-	if p := change.new; p != nil {
-		n.write(snapshot.CellRow{Ruleset: r.id, Set: change.set, Program: p.id})
-		if n.programs.add(p, +1) == 1 {
-			n.rows.put(p.entry)
-			for _, x := range p.rules {
-				if n.rules.add(x, +1) == 1 {
-					n.rows.put(x.entry)
-				}
-			}
-		}
+	if change.new != nil {
+		n.rows.put(r.cellRow(change.set, change.new))
+		n.later.written++
+		n.useProgram(change.new)
 	} else {
 		n.rows.delete(snapshot.KeyOf(snapshot.CellRow{Ruleset: r.id, Set: change.set}))
 	}
@@ -272,6 +274,19 @@ func (n *node) writeCell(r *ruleset, change cellChange) {
 			if n.rules.add(x, -1) == 0 {
 				n.rows.delete(snapshot.KeyOf(snapshot.RuleRow{ID: x.id}))
 			}
+		}
+	}
+}
+
+// useProgram counts one more cell of the node that points to a program.
+func (n *node) useProgram(p *program) {
+	if n.programs.add(p, +1) > 1 {
+		return
+	}
+	n.rows.putShared(&p.row)
+	for _, x := range p.rules {
+		if n.rules.add(x, +1) == 1 {
+			n.rows.putShared(&x.row)
 		}
 	}
 }

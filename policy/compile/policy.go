@@ -48,8 +48,8 @@ type rule struct {
 
 // ruleInfo is a rule as events and counters name it.
 type ruleInfo struct {
-	id    snapshot.RuleID
-	entry snapshot.Entry
+	id  snapshot.RuleID
+	row shared
 }
 
 func newRuleInfo(ref model.RuleRef, severity, message string, tags []string) *ruleInfo {
@@ -62,7 +62,7 @@ func newRuleInfo(ref model.RuleRef, severity, message string, tags []string) *ru
 		Namespace: ref.Policy.Namespace, Policy: ref.Policy.Name, Rule: ref.Rule,
 		Severity: severity, Message: message, Tags: tags,
 	}
-	return &ruleInfo{id: row.ID, entry: snapshot.Encode(row)}
+	return &ruleInfo{id: row.ID, row: shared{entry: snapshot.Encode(row)}}
 }
 
 // needsOf says what a policy reads.
@@ -226,8 +226,8 @@ func (c *Compiler) ruleInfo(p *policy, name string, old *ruleInfo) *ruleInfo {
 	}
 	now := newRuleInfo(model.RuleRef{Tier: p.spec.Tier, Policy: p.ref, Rule: name}, p.spec.Severity, p.spec.Message, p.spec.Tags)
 	if old != nil && old.id == now.id {
-		if string(old.entry.Value) != string(now.entry.Value) {
-			old.entry = now.entry
+		if string(old.row.entry.Value) != string(now.row.entry.Value) {
+			old.row.entry = now.row.entry
 			c.renamed = append(c.renamed, old)
 		}
 		now = old

@@ -28,11 +28,13 @@ type ruleset struct {
 	nodes  bag[*node]
 
 	// Since the last commit.
-	stale   bool // built anew, or never computed
-	listed  bool // in c.changedRulesets
-	changes []cellChange
-	before  []*group // groups before the commit, if regrouped
-	moved   bool     // regrouped
+	stale    bool // built anew, or never computed
+	listed   bool // in c.changedRulesets
+	changes  []cellChange
+	installs int             // nodes that will take it
+	block    *snapshot.Block // its own row and its cells, if these are many
+	before   []*group        // groups before the commit, if regrouped
+	moved    bool            // regrouped
 }
 
 // cellChange is a cell that changed: a nil program is no cell.
@@ -254,6 +256,36 @@ func (c *Compiler) setCell(r *ruleset, id snapshot.SetID, now *program) {
 	r.changes = append(r.changes, cellChange{id, was, now})
 }
 
+// share sums up beforehand what many nodes will take of a ruleset.
+func (c *Compiler) share(r *ruleset) {
+	for i := range r.cells.items {
+		p := r.cells.items[i].val
+		c.shareRow(&p.row, r.installs)
+		for _, x := range p.rules {
+			c.shareRow(&x.row, r.installs)
+		}
+	}
+	if r.installs < manyInstalls {
+		return
+	}
+	entries := []snapshot.Entry{r.entry}
+	for i := range r.cells.items {
+		entries = append(entries, r.cellRow(r.cells.items[i].key, r.cells.items[i].val))
+	}
+	r.block = snapshot.NewBlock(entries...)
+}
+
+func (c *Compiler) shareRow(s *shared, nodes int) {
+	if s.installs == 0 {
+		c.shared = append(c.shared, s)
+	}
+	s.share(nodes)
+}
+
+func (r *ruleset) cellRow(set snapshot.SetID, p *program) snapshot.Entry {
+	return snapshot.Encode(snapshot.CellRow{Ruleset: r.id, Set: set, Program: p.id})
+}
+
 // settle ends the commit for the ruleset.
 func (r *ruleset) settle() {
 	r.stale, r.listed, r.moved = false, false, false
@@ -263,7 +295,7 @@ func (r *ruleset) settle() {
 // program is a port program that some cell points to.
 type program struct {
 	id    snapshot.ProgramID
-	entry snapshot.Entry
+	row   shared
 	rules []*ruleInfo
 	cells int
 }
@@ -275,7 +307,7 @@ func (c *Compiler) programOf(j *judge, s set) *program {
 	row.ID = row.ContentID()
 	p := c.programs[row.ID]
 	if p == nil {
-		p = &program{id: row.ID, entry: snapshot.Encode(row), rules: rules}
+		p = &program{id: row.ID, row: shared{entry: snapshot.Encode(row)}, rules: rules}
 		c.programs[row.ID] = p
 	}
 	return p

@@ -18,21 +18,57 @@ func newTable() table {
 	return table{set: snapshot.NewSet(), fresh: true}
 }
 
-func (t *table) put(e snapshot.Entry) { t.putEntry(e) }
-
-func (t *table) putEntry(e snapshot.Entry) bool {
-	if t.fresh {
-		return t.set.Put(e)
+func (t *table) put(e snapshot.Entry) {
+	if !t.fresh {
+		t.remember(e.ID())
 	}
-	t.remember(e.ID())
-	return t.set.Put(e)
+	t.set.Put(e)
 }
 
-func (t *table) delete(id snapshot.EntryKey) bool {
+// putBlock adds a block of rows.
+func (t *table) putBlock(b *snapshot.Block) {
+	if !t.fresh {
+		for _, id := range b.Keys() {
+			t.remember(id)
+		}
+	}
+	t.set.PutBlock(b)
+}
+
+// putShared adds a row that several nodes may have.
+func (t *table) putShared(s *shared) {
+	if s.block != nil {
+		t.putBlock(s.block)
+		return
+	}
+	t.put(s.entry)
+}
+
+// shared is a row that several nodes may have.
+type shared struct {
+	entry    snapshot.Entry
+	installs int             // how many nodes may take it in this commit, at most
+	block    *snapshot.Block // if these are many
+}
+
+// manyInstalls is from how many nodes on it pays to sum rows up beforehand.
+const manyInstalls = 3
+
+// share counts nodes that may take the row in this commit.
+func (s *shared) share(nodes int) {
+	s.installs += nodes
+	if s.block == nil && s.installs >= manyInstalls {
+		s.block = snapshot.NewBlock(s.entry)
+	}
+}
+
+func (s *shared) settle() { s.installs, s.block = 0, nil }
+
+func (t *table) delete(id snapshot.EntryKey) {
 	if !t.fresh {
 		t.remember(id)
 	}
-	return t.set.Delete(id)
+	t.set.Delete(id)
 }
 
 func (t *table) remember(id snapshot.EntryKey) {
