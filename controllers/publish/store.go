@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ type Store struct {
 	mu      sync.Mutex
 	counter Counter
 	common  *snapshot.Set
+	sorted  []snapshot.Entry // of common; nil once common has changed
 	nodes   map[model.NodeName]*snapshot.Set
 	log     []entry
 	logRows int
@@ -79,7 +81,10 @@ func (s *Store) Publish(now time.Time, common snapshot.Delta, nodes map[model.No
 	defer s.mu.Unlock()
 	e := entry{at: now, common: common, nodes: map[model.NodeName]nodeEntry{}}
 	n := rows(common)
-	s.common.Apply(common)
+	if !common.Empty() {
+		s.common.Apply(common)
+		s.sorted = nil
+	}
 	for node, d := range nodes {
 		if d.Empty() {
 			continue
@@ -246,8 +251,7 @@ func (s *Store) Next(node model.NodeName, held Counter, known bool) (Step, bool)
 	}
 	from, remembered := s.after(held)
 	if !known || !remembered {
-		union := snapshot.Union(s.common, set)
-		return Step{Counter: s.counter, Digest: s.digest(set), Full: true, Delta: snapshot.Diff(snapshot.NewSet(), union)}, true
+		return Step{Counter: s.counter, Digest: s.digest(set), Full: true, Delta: s.full(set)}, true
 	}
 	var d snapshot.Delta
 	found := false
@@ -258,6 +262,23 @@ func (s *Store) Next(node model.NodeName, held Counter, known bool) (Step, bool)
 		}
 	}
 	return Step{Counter: s.counter, Digest: s.digest(set), Delta: d}, found
+}
+
+// full is a node's whole snapshot as a delta from nothing. When a leader starts,
+// every node may ask for one: the common entries, most of it, are sorted once.
+func (s *Store) full(own *snapshot.Set) snapshot.Delta {
+	if s.sorted == nil {
+		s.sorted = s.common.Entries()
+	}
+	entries := slices.Concat(own.Entries(), s.sorted)
+	byKey := func(a, b snapshot.Entry) int {
+		return cmp.Or(cmp.Compare(a.Table, b.Table), bytes.Compare(a.Key, b.Key))
+	}
+	// The common table is the last one, so there is nothing to sort.
+	if !slices.IsSortedFunc(entries, byKey) {
+		slices.SortFunc(entries, byKey)
+	}
+	return snapshot.Delta{Upserts: entries}
 }
 
 // after returns the index of the first log entry after a state, and whether the
