@@ -11,14 +11,11 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 # shellcheck source=hack/cluster/target.sh
 . hack/cluster/target.sh
+# shellcheck source=hack/demo/shop.sh
+. hack/demo/shop.sh
 
 work=$(mktemp -d)
 outside_pid=
-bold=$'\e[1m' plain=$'\e[0m'
-[[ -t 1 ]] || bold='' plain=''
-step() { printf '\n%s[%3d s] %s%s\n' "$bold" $SECONDS "$*" "$plain"; }
-run() { printf '$ %s\n' "$*"; "$@"; }
-fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
 finish() {
   local code=$?
@@ -38,24 +35,18 @@ finish() {
 }
 trap finish EXIT
 
-# The ends of all pairs: pods, and on the local cluster a host beside it.
-pods=(shop/frontend shop/backend shop/db outsider/stranger)
-billing=shop/billing
-ends=("${pods[@]}")
-declare -A ip4 ip6
+declare -A v4=([$billing]=10.90.0.100) v6=([$billing]=fd00:10:90::100)
+ip4() { echo "${v4[$1]}"; }
+ip6() { echo "${v6[$1]}"; }
+# A host beside the cluster is there only if the cluster is ours.
+[[ $TARGET == local ]] || ends=("${pods[@]}")
 
 look_up() {
-  local p ips
+  local p
   for p in "${pods[@]}"; do
-    ips=$(kubectl get pod -n "${p%/*}" "${p#*/}" -o jsonpath='{.status.podIPs[*].ip}')
-    # shellcheck disable=SC2086
-    set -- $ips
-    ip4[$p]=$1 ip6[$p]=${2-}
+    read -r "v4[$p]" "v6[$p]" < <(kubectl get pod -n "${p%/*}" "${p#*/}" -o jsonpath='{.status.podIPs[*].ip}{"\n"}')
+    [[ -n ${v6[$p]} ]] || fail "pod $p has only the address ${v4[$p]}: the demo needs a dual-stack cluster"
   done
-  if [[ $TARGET == local ]]; then
-    ends+=("$billing")
-    ip4[$billing]=10.90.0.100 ip6[$billing]=fd00:10:90::100
-  fi
 }
 
 dial() { # FROM TARGET...
@@ -68,93 +59,12 @@ dial() { # FROM TARGET...
   fi
 }
 
-# reach FILE: who reaches whom on TCP 8080, a line a pair: FROM TO yes|no. Both
-# families are tried, and have to agree.
-reach() {
-  local from to targets
-  : >"$1"
-  for from in "${ends[@]}"; do
-    targets=()
-    for to in "${ends[@]}"; do
-      if [[ $to != "$from" ]]; then targets+=("tcp/${ip4[$to]}:8080" ${ip6[$to]:+"tcp/[${ip6[$to]}]:8080"}); fi
-    done
-    dial "$from" "${targets[@]}" >"$work/dialled" &&
-      for to in "${ends[@]}"; do
-        [[ $to == "$from" ]] && continue
-        jq -rs --arg from "$from" --arg to "$to" --arg t4 "tcp/${ip4[$to]}:8080" --arg t6 "tcp/[${ip6[$to]}]:8080" \
-          '[.[] | select(.target == $t4 or .target == $t6) | .ok] | unique
-           | "\($from) \($to) \(if . == [true] then "yes" elif . == [false] then "no" else "families-differ" end)"' "$work/dialled"
-      done >>"$1"
-  done
-}
-
-matrix() { # FILE
-  awk -v bold="$bold" -v plain="$plain" '
-    !($1 in seen) { seen[$1] = 1; names[++n] = $1 }
-    { cell[$1, $2] = $3 }
-    END {
-      printf "  %-18s", "from \\ to"; for (i = 1; i <= n; i++) printf "%-18s", names[i]; print ""
-      for (i = 1; i <= n; i++) {
-        printf "  %-18s", names[i]
-        for (j = 1; j <= n; j++) printf "%-18s", i == j ? "." : cell[names[i], names[j]]
-        print ""
-      }
-    }' "$1"
-}
-
-expected() {
-  cat <<'END'
-shop/frontend shop/backend yes
-shop/frontend shop/db no
-shop/frontend outsider/stranger yes
-shop/frontend shop/billing yes
-shop/backend shop/frontend yes
-shop/backend shop/db yes
-shop/backend outsider/stranger yes
-shop/backend shop/billing yes
-shop/db shop/frontend no
-shop/db shop/backend no
-shop/db outsider/stranger no
-shop/db shop/billing no
-outsider/stranger shop/frontend no
-outsider/stranger shop/backend no
-outsider/stranger shop/db no
-outsider/stranger shop/billing yes
-shop/billing shop/frontend yes
-shop/billing shop/backend yes
-shop/billing shop/db no
-shop/billing outsider/stranger yes
-END
-}
-
-check() { # FILE EXPECTED
-  if [[ $TARGET != local ]]; then grep -v "$billing" "$2" >"$2.pods"; mv "$2.pods" "$2"; fi
-  diff <(sort "$2") <(sort "$1") >"$work/diff" || fail "the kernel judged otherwise than expected (< expected, > seen):
-$(cat "$work/diff")"
-}
-
-# flows: the records of all agents, newest last.
-flows() {
+# denials: the records of all agents.
+denials() {
   local agent
   for agent in $(kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name); do
     kubectl exec -n palisade-system "$agent" -c nodeagent -- /palisade flows -o json --verdict Deny
   done
-}
-
-# who FILE: for every denied pair, who decided it.
-who() {
-  flows >"$work/flows"
-  local from to by missing=0
-  while read -r from to answer; do
-    [[ $answer == no ]] || continue
-    by=$(jq -rs --arg from "$from" --arg to "$to" '
-      def party: if .name then "\(.namespace)/\(.name)" else .addr end;
-      [.[] | select((.from | party) == $from and (.to | party) == $to and .to.port == 8080)] | last
-      | if . == null then "" else "\(.direction) \(.tier) \(.policy) \(.rule)" end' "$work/flows")
-    printf '  %-18s -> %-18s %s\n' "$from" "$to" "${by:-nobody says who denied it}"
-    [[ -n $by ]] || missing=1
-  done <"$1"
-  [[ $missing == 0 ]] || fail "a denied pair has no flow record that names tier, policy and rule"
 }
 
 step "1. The cluster, and Palisade on it"

@@ -13,11 +13,8 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
-bold=$'\e[1m' plain=$'\e[0m'
-[[ -t 1 ]] || bold='' plain=''
-step() { printf '\n%s[%3d s] %s%s\n' "$bold" $SECONDS "$*" "$plain"; }
-run() { printf '$ %s\n' "$*"; "$@"; }
-fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+# shellcheck source=hack/demo/shop.sh
+. hack/demo/shop.sh
 
 if [[ -z ${LITE_INSIDE-} ]]; then
   [[ $EUID == 0 ]] || fail "this makes network namespaces and loads BPF: run it as root (sudo LITE=1 make demo)"
@@ -31,7 +28,8 @@ fi
 SECONDS=$LITE_INSIDE
 trap 'code=$?; [[ $code == 0 ]] || printf "\ndemo: stopped by an error after %d s\n" $SECONDS >&2' EXIT
 
-work=/run/lite shop=(-f hack/demo/lite -f hack/demo/shop/policies.yaml)
+work=/run/lite
+shop=(-f hack/demo/lite -f hack/demo/shop/policies.yaml)
 mount -t tmpfs tmpfs /run
 mount -t bpf bpf /sys/fs/bpf
 mkdir -p $work /run/netns
@@ -39,12 +37,13 @@ mkdir -p $work /run/netns
 palisade() { nsenter --net=/run/netns/node bin/palisade "$@"; }
 flags=(--node lite --state-dir $work/state)
 
-pods=(shop/frontend shop/backend shop/db outsider/stranger)
-ends=("${pods[@]}" shop/billing)
 declare -A host=([shop/frontend]=11 [shop/backend]=12 [shop/db]=13 [outsider/stranger]=14 [shop/billing]=100)
 net() { [[ $1 == shop/billing ]] && echo 88 || echo 77; }
 ip4() { echo "10.$(net "$1").0.${host[$1]}"; }
 ip6() { echo "fd00:$(net "$1")::${host[$1]}"; }
+
+dial() { nsenter --net="/run/netns/${1#*/}" bin/probe dial --timeout=700ms "${@:2}"; }
+denials() { palisade flows "${flags[@]}" -o json --verdict Deny; }
 
 # wire END: a network namespace whose eth0 leads to the node.
 wire() {
@@ -95,99 +94,6 @@ ready() {
   done
 }
 
-# reach FILE: who reaches whom on TCP 8080, a line a pair: FROM TO yes|no. Both
-# families are tried, and have to agree.
-reach() {
-  local from to targets
-  for from in "${ends[@]}"; do
-    targets=()
-    for to in "${ends[@]}"; do
-      [[ $to == "$from" ]] || targets+=("tcp/$(ip4 "$to"):8080" "tcp/[$(ip6 "$to")]:8080")
-    done
-    nsenter --net="/run/netns/${from#*/}" bin/probe dial --timeout=700ms "${targets[@]}" >"$work/dialled.${from#*/}" &
-    dialling+=($!)
-  done
-  wait "${dialling[@]}"
-  dialling=()
-  for from in "${ends[@]}"; do
-    for to in "${ends[@]}"; do
-      [[ $to == "$from" ]] || answer "$from" "$to"
-    done
-  done >"$1"
-}
-dialling=()
-
-answer() { # FROM TO
-  local said
-  said=$(grep -F -e "\"tcp/$(ip4 "$2"):8080\"" -e "\"tcp/[$(ip6 "$2")]:8080\"" "$work/dialled.${1#*/}" | grep -o '"ok":[a-z]*' | sort | uniq -c | tr -s ' ')
-  case $said in
-    ' 2 "ok":true') echo "$1 $2 yes" ;;
-    ' 2 "ok":false') echo "$1 $2 no" ;;
-    *) echo "$1 $2 families-differ" ;;
-  esac
-}
-
-matrix() { # FILE
-  awk -v bold="$bold" -v plain="$plain" '
-    !($1 in seen) { seen[$1] = 1; names[++n] = $1 }
-    { cell[$1, $2] = $3 }
-    END {
-      printf "  %-18s", "from \\ to"; for (i = 1; i <= n; i++) printf "%-18s", names[i]; print ""
-      for (i = 1; i <= n; i++) {
-        printf "  %-18s", names[i]
-        for (j = 1; j <= n; j++) printf "%-18s", i == j ? "." : cell[names[i], names[j]]
-        print ""
-      }
-    }' "$1"
-}
-
-expected() {
-  cat <<'END'
-shop/frontend shop/backend yes
-shop/frontend shop/db no
-shop/frontend outsider/stranger yes
-shop/frontend shop/billing yes
-shop/backend shop/frontend yes
-shop/backend shop/db yes
-shop/backend outsider/stranger yes
-shop/backend shop/billing yes
-shop/db shop/frontend no
-shop/db shop/backend no
-shop/db outsider/stranger no
-shop/db shop/billing no
-outsider/stranger shop/frontend no
-outsider/stranger shop/backend no
-outsider/stranger shop/db no
-outsider/stranger shop/billing yes
-shop/billing shop/frontend yes
-shop/billing shop/backend yes
-shop/billing shop/db no
-shop/billing outsider/stranger yes
-END
-}
-
-check() { # FILE EXPECTED
-  diff <(sort "$2") <(sort "$1") >"$work/diff" || fail "the kernel judged otherwise than expected (< expected, > seen):
-$(cat "$work/diff")"
-}
-
-# who FILE: for every denied pair, who decided it, over each family.
-who() {
-  palisade flows "${flags[@]}" -o json --verdict Deny >"$work/flows"
-  local from to seen family by
-  while read -r from to seen; do
-    [[ $seen == no ]] || continue
-    for family in "$(ip4 "$to")" "$(ip6 "$to")"; do
-      by=$(jq -rs --arg from "$from" --arg to "$to" --arg addr "$family" '
-        [.[] | select("\(.from.namespace)/\(.from.name)" == $from and "\(.to.namespace)/\(.to.name)" == $to
-                      and .to.addr == $addr and .to.port == 8080)] | last
-        | if . == null then "" else "\(.direction) \(.tier) \(.policy) \(.rule)" end' "$work/flows")
-      [[ -n $by ]] || fail "nobody says who denied $from -> $to ($family)"
-    done
-    printf '  %-18s -> %-18s %s\n' "$from" "$to" "$by"
-  done <"$1"
-}
-
 step "1. A node, four pods and a legacy host, as network namespaces; IPv4 and IPv6"
 build
 ip -n node -br link show type veth
@@ -195,7 +101,7 @@ ip -n node -br link show type veth
 step "2. Before any policy: who reaches whom on TCP 8080"
 reach $work/before
 matrix $work/before
-sed 's/ no$/ yes/' <(expected) >$work/open
+expected | sed 's/ no$/ yes/' >$work/open
 check $work/before $work/open
 
 step "3. The policies"
