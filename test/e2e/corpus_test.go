@@ -254,6 +254,12 @@ func (st *stage) podObject(i int) map[string]any {
 			ports[q.proto] = append(ports[q.proto], text)
 		}
 	}
+	args := []any{"serve"}
+	for proto, flag := range map[model.Protocol]string{model.ProtoTCP: "--tcp", model.ProtoUDP: "--udp"} {
+		if len(ports[proto]) > 0 {
+			args = append(args, flag, strings.Join(ports[proto], ","))
+		}
+	}
 	node := p.Spec.NodeName
 	if node != "n1" && node != "n2" {
 		node = "n1"
@@ -275,7 +281,7 @@ func (st *stage) podObject(i int) map[string]any {
 			"terminationGracePeriodSeconds": 0, "nodeName": node,
 			"containers": []any{map[string]any{
 				"name": "server", "image": "palisade.dev/probe:dev", "imagePullPolicy": "IfNotPresent",
-				"args":  []any{"serve", "--tcp", strings.Join(ports[model.ProtoTCP], ","), "--udp", strings.Join(ports[model.ProtoUDP], ",")},
+				"args":  args,
 				"ports": named,
 			}},
 		},

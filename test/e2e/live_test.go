@@ -24,12 +24,8 @@ func TestLiveConnectionsAreCut(t *testing.T) {
 	for _, target := range targets {
 		cut.becomes(t, target, false)
 	}
-	eventually(t, "more tries", func() error {
-		if n := len(kept.tries(web.tcp4(8080), inForce)); n < 5 {
-			return fmt.Errorf("%d tries since", n)
-		}
-		return nil
-	})
+	kept.goesOn(t, inForce, 5, web.tcp4(8080), web.tcp6(8080))
+	cut.goesOn(t, inForce, 2, targets...)
 	cut.always(t, inForce, 1, map[string]bool{targets[0]: false, targets[1]: false, targets[2]: false})
 	kept.always(t, began, 5, map[string]bool{web.tcp4(8080): true, web.tcp6(8080): true})
 }

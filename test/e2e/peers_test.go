@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -13,6 +14,9 @@ const (
 	outside4 = "10.90.0.100"
 	outside6 = "fd00:10:90::100"
 )
+
+// beside is held by tests that say what the host outside is: it is one for all.
+var beside sync.Mutex
 
 // outside serves on the host beside the cluster.
 func outside(t *testing.T, port int) {
@@ -52,6 +56,8 @@ func expectFromOutside(t *testing.T, want map[string]bool) {
 func TestExternalWorkload(t *testing.T) {
 	onlyLocal(t)
 	t.Parallel()
+	beside.Lock()
+	defer beside.Unlock()
 	ns := namespace(t)
 	web := launch(t, ns, "web@n1")[0]
 	open := map[string]bool{web.tcp4(8080): true, web.tcp6(8080): true}
@@ -125,6 +131,8 @@ spec:
 func TestEntities(t *testing.T) {
 	onlyLocal(t)
 	t.Parallel()
+	beside.Lock()
+	defer beside.Unlock()
 	ns := namespace(t)
 	p := launch(t, ns, "web@n1", "client@n2")
 	web, client := p[0], p[1]

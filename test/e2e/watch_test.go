@@ -79,6 +79,19 @@ func (w *watcher) tries(target string, after time.Time) (out []try) {
 	return out
 }
 
+// goesOn waits until each target was tried so often since a time.
+func (w *watcher) goesOn(t *testing.T, since time.Time, times int, targets ...string) {
+	t.Helper()
+	eventually(t, w.from.String()+" goes on", func() error {
+		for _, target := range targets {
+			if n := len(w.tries(target, since)); n < times {
+				return fmt.Errorf("%s: %d tries", target, n)
+			}
+		}
+		return nil
+	})
+}
+
 // always checks that every try since a time came out as wanted, and that there
 // were at least so many.
 func (w *watcher) always(t *testing.T, since time.Time, atLeast int, want map[string]bool) {

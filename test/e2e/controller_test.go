@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"palisade.dev/palisade/api/v1alpha1"
+)
+
+// TestControllerAway takes the controllers away: nodes go on, policies cannot be
+// changed, pods start all the same. Back again, what waited is done, and every
+// replica and every node agree on what is in force.
+func TestControllerAway(t *testing.T) {
+	g := guard(t)
+	scale := func(replicas int) {
+		t.Helper()
+		must(t, "", "scale", "-n", system, "deployment/"+controllerPart, fmt.Sprintf("--replicas=%d", replicas))
+	}
+	back := func() {
+		t.Helper()
+		scale(2)
+		must(t, "", "rollout", "status", "-n", system, "deployment/"+controllerPart, "--timeout=120s")
+	}
+	t.Cleanup(back)
+	scale(0)
+	eventually(t, "no controller is there", func() error {
+		if out := must(t, "", "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+controllerPart, "-o", "name"); out != "" {
+			return fmt.Errorf("there are %q", out)
+		}
+		return nil
+	})
+	gone := time.Now()
+	out, err := kubectl(fmt.Sprintf(denyClient, g.ns), "apply", "-f", "-")
+	if err == nil {
+		t.Errorf("a policy was taken although nobody judges it: %s", out)
+	} else if !strings.Contains(err.Error(), "policies.policy.palisade.dev") {
+		t.Errorf("the refusal does not name the webhook: %v", err)
+	}
+	started := launch(t, g.ns, "web2@n1/web", "other2@n2/other")
+	// An old pod is judged by what it was, whoever asks.
+	expect(t, started[1], map[string]bool{g.web.tcp4(8080): false, g.web.tcp6(8080): false, g.web.tcp4(9090): false})
+	g.held(t, gone)
+
+	back()
+	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pnp/web", "--timeout=90s")
+	expect(t, g.client, map[string]bool{started[0].tcp4(8080): true, started[0].tcp6(8080): true, started[0].tcp4(9090): false})
+	expect(t, g.other, map[string]bool{started[0].tcp4(8080): false, started[0].tcp6(8080): false})
+	g.held(t, time.Now())
+	sameDigests(t)
+	eventually(t, "a policy is taken again", func() error {
+		_, err := kubectl(fmt.Sprintf(denyClient, g.ns), "apply", "-f", "-")
+		return err
+	})
+	expectCondition(t, g.ns, "pnp/no-client", v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonRealized)
+	g.clients.becomes(t, g.web.tcp4(8080), false)
+	sameDigests(t)
+}
+
+// sameDigests: what nodes enforce, by digest, is what the leader published and
+// what the other replica has compiled for itself.
+func sameDigests(t *testing.T) {
+	t.Helper()
+	eventually(t, "one digest a node", func() error {
+		controllers := published(t)
+		if len(controllers) != 2 || !controllers[0].Leader || controllers[1].Leader {
+			return fmt.Errorf("controllers: %+v", controllers)
+		}
+		agents := running(t, agentPart)
+		if len(agents) != 2 {
+			return fmt.Errorf("agents: %v", agents)
+		}
+		for agent, node := range agents {
+			var status struct {
+				Digest    string
+				Connected bool
+			}
+			decode(t, proxied(t, agent, 9444, "status"), &status)
+			var host struct{ Digest string }
+			decode(t, must(t, "", "exec", "-n", system, agent, "-c", "nodeagent", "--", "/palisade", "host", "-o", "json"), &host)
+			for who, digest := range map[string]string{
+				"leader": controllers[0].Nodes[node], "other replica": controllers[1].Nodes[node], "agent": status.Digest, "kernel": host.Digest,
+			} {
+				if len(digest) != 64 || digest != controllers[0].Nodes[node] {
+					return fmt.Errorf("%s: the %s says %q, the leader %q", node, who, digest, controllers[0].Nodes[node])
+				}
+			}
+			if !status.Connected {
+				return fmt.Errorf("%s: the agent is not connected", node)
+			}
+		}
+		return nil
+	})
+}
+
+// TestDigests: after a change, and after the change of that, every node and both
+// replicas say the same; the change makes another digest.
+func TestDigests(t *testing.T) {
+	ns := namespace(t)
+	launch(t, ns, "web@n1")
+	sameDigests(t)
+	before := published(t)[0].Nodes["n1"]
+	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
+	sameDigests(t)
+	after := published(t)[0].Nodes["n1"]
+	if before == after {
+		t.Errorf("the digest of n1 is %s with and without a policy", after)
+	}
+	must(t, "", "delete", "-n", ns, "pnp/web")
+	eventually(t, "the digest of before", func() error {
+		if now := published(t)[0].Nodes["n1"]; now != before {
+			return fmt.Errorf("it is %s, was %s", now, before)
+		}
+		return nil
+	})
+	sameDigests(t)
+}
