@@ -79,11 +79,11 @@ func TestAudit(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			c.spoil(t)
-			expect(t, "a to b meanwhile", a.reaches(b.v4, 8080), c.open)
+			can(t, "a to b meanwhile", a, b.v4, 8080, c.open)
 			if d := audit(t); !c.found(d) || d.String() == "" {
 				t.Errorf("found %+v", d)
 			}
-			expect(t, "a to b after the audit", a.reaches(b.v4, 8080), false)
+			can(t, "a to b after the audit", a, b.v4, 8080, false)
 			if d := audit(t); !d.Empty() {
 				t.Errorf("found again: %s", d)
 			}
@@ -117,8 +117,8 @@ func TestGrowth(t *testing.T) {
 		t.Fatalf("capacity %d lines, %d before", after, before)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a to b, grown", a.reaches(at(b), 8080), false)
-		expect(t, "c to b, grown", c.reaches(at(b), 8080), true)
+		can(t, "a to b, grown", a, at(b), 8080, false)
+		can(t, "c to b, grown", c, at(b), 8080, true)
 	})
 	if dirs, _ := filepath.Glob(l.config.pin("tables-*")); len(dirs) != 1 {
 		t.Errorf("pinned tables: %v", dirs)
@@ -128,7 +128,7 @@ func TestGrowth(t *testing.T) {
 	}
 	l.reopen()
 	expect(t, "adopted", l.dp.Adopted(), true)
-	expect(t, "a to b, adopted", a.reaches(b.v4, 8080), false)
+	can(t, "a to b, adopted", a, b.v4, 8080, false)
 }
 
 // TestOtherFormat: an agent of another format replaces its predecessor's tables
@@ -156,11 +156,11 @@ func TestOtherFormat(t *testing.T) {
 	}
 	l.reopen()
 	expect(t, "adopted", l.dp.Adopted(), false)
-	expect(t, "a to b, the predecessor judges", a.reaches(b.v4, 8080), false)
-	expect(t, "c to b, the predecessor judges", c.reaches(b.v4, 8080), true)
+	can(t, "a to b, the predecessor judges", a, b.v4, 8080, false)
+	can(t, "c to b, the predecessor judges", c, b.v4, 8080, true)
 	l.apply(newState().protect("b", false, "a").build())
-	expect(t, "a to b, taken over", a.reaches(b.v4, 8080), true)
-	expect(t, "c to b, taken over", c.reaches(b.v4, 8080), false)
+	can(t, "a to b, taken over", a, b.v4, 8080, true)
+	can(t, "c to b, taken over", c, b.v4, 8080, false)
 	if dirs, _ := filepath.Glob(l.config.pin("tables-*")); len(dirs) != 1 {
 		t.Errorf("pinned tables: %v", dirs)
 	}
@@ -186,7 +186,7 @@ func TestRefusalKeeps(t *testing.T) {
 	if g, _ := l.dp.Generation(); g.Counter != l.counter {
 		t.Errorf("generation %s, want counter %d", g, l.counter)
 	}
-	expect(t, "a to b", a.reaches(b.v4, 8080), false)
+	can(t, "a to b", a, b.v4, 8080, false)
 	if s := l.dp.Stats(); s.Refusals != 1 || s.Applies != 1 {
 		t.Errorf("stats %+v", s)
 	}
@@ -237,7 +237,7 @@ func TestStagedAndLogged(t *testing.T) {
 	}
 	defer r.Close()
 	for port, want := range map[int]string{8080: "logged logged false", 8081: "enforced staged true"} {
-		expect(t, "a to b", a.reaches(b.v4, port), true)
+		can(t, "a to b", a, b.v4, port, true)
 		e, err := r.Read()
 		if err != nil {
 			t.Fatal(err)

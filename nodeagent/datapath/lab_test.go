@@ -64,6 +64,7 @@ func newLab(t *testing.T) *lab {
 	if _, err := rand.Read(id[:]); err != nil {
 		t.Fatal(err)
 	}
+	t.Parallel() // most of a test is waiting for what must not come
 	l := &lab{t: t, prefix: "pal-" + hex.EncodeToString(id[:]), pods: map[string]*host{}}
 	l.node = l.host("node", "10.1.0.1", "fd00:1::1")
 	l.outside = l.host("out", "192.0.2.2", "2001:db8::2")
@@ -365,8 +366,12 @@ func (h *host) in(f func()) {
 	}
 }
 
-// patience is how long a packet may take before it counts as lost.
-const patience = 400 * time.Millisecond
+// patience is how long a packet may take before it counts as lost; trust is how long
+// it may take where it must arrive, on a machine that is busy with other things.
+const (
+	patience = 500 * time.Millisecond
+	trust    = 10 * time.Second
+)
 
 // serveTCP echoes on a port until the test ends.
 func (h *host) serveTCP(port int) {
@@ -405,10 +410,10 @@ func echo(c net.Conn) {
 }
 
 // dial opens a TCP connection, or returns why it could not.
-func (h *host) dial(to netip.Addr, port int) (c net.Conn, err error) {
+func (h *host) dial(to netip.Addr, port int, wait time.Duration) (c net.Conn, err error) {
 	h.t.Helper()
 	h.in(func() {
-		c, err = net.DialTimeout("tcp", netip.AddrPortFrom(to, uint16(port)).String(), patience)
+		c, err = net.DialTimeout("tcp", netip.AddrPortFrom(to, uint16(port)).String(), wait)
 	})
 	if err == nil {
 		h.t.Cleanup(func() { c.Close() })
@@ -417,8 +422,8 @@ func (h *host) dial(to netip.Addr, port int) (c net.Conn, err error) {
 }
 
 // asks reports whether a line goes there and back on a connection.
-func asks(c net.Conn) bool {
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+func asks(c net.Conn, wait time.Duration) bool {
+	if err := c.SetDeadline(time.Now().Add(wait)); err != nil {
 		return false
 	}
 	if _, err := c.Write([]byte("hello")); err != nil {
@@ -429,15 +434,26 @@ func asks(c net.Conn) bool {
 	return err == nil && string(b[:n]) == "hello"
 }
 
-// reaches reports whether a TCP connection can be opened and used.
-func (h *host) reaches(to netip.Addr, port int) bool {
+// reaches reports whether a TCP connection can be opened and used; must says that
+// it should.
+func (h *host) reaches(to netip.Addr, port int, must bool) bool {
 	h.t.Helper()
-	c, err := h.dial(to, port)
+	wait := patience
+	if must {
+		wait = trust
+	}
+	c, err := h.dial(to, port, wait)
 	if err != nil {
 		return false
 	}
 	defer c.Close()
-	return asks(c)
+	return asks(c, wait)
+}
+
+// can checks that a TCP connection can be opened and used, or cannot.
+func can(t *testing.T, what string, from *host, to netip.Addr, port int, want bool) {
+	t.Helper()
+	expect(t, what, from.reaches(to, port, want), want)
 }
 
 // serveUDP answers datagrams on a port until the test ends.
@@ -471,19 +487,31 @@ func (h *host) udp(port int) (c *net.UDPConn) {
 	return c
 }
 
-// asksUDP reports whether a datagram of a size is answered.
-func (h *host) asksUDP(to netip.Addr, port, size int) bool {
+// canUDP checks that a datagram of a size is answered, or is not.
+func canUDP(t *testing.T, what string, from *host, to netip.Addr, port, size int, want bool) {
+	t.Helper()
+	expect(t, what, from.asksUDP(to, port, size, want), want)
+}
+
+// asksUDP reports whether a datagram of a size is answered; must says that it should.
+func (h *host) asksUDP(to netip.Addr, port, size int, must bool) bool {
 	h.t.Helper()
 	c := h.udp(0)
 	defer c.Close()
 	if _, err := c.WriteToUDPAddrPort(make([]byte, size), netip.AddrPortFrom(to, uint16(port))); err != nil {
 		return false
 	}
-	return hears(c, size)
+	wait := patience
+	if must {
+		wait = trust
+	}
+	return hearsIn(c, size, wait)
 }
 
-func hears(c *net.UDPConn, size int) bool {
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+func hears(c *net.UDPConn, size int) bool { return hearsIn(c, size, patience) }
+
+func hearsIn(c *net.UDPConn, size int, wait time.Duration) bool {
+	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return false
 	}
 	b := make([]byte, 65536)

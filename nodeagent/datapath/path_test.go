@@ -13,16 +13,16 @@ func TestPodToPod(t *testing.T) {
 	b.serveTCP(8080)
 	a.serveTCP(8080)
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: a to b", a.reaches(at(b), 8080), true)
+		can(t, "control: a to b", a, at(b), 8080, true)
 	})
 	l.apply(newState().protect("b", false, "c:8080/tcp").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "c to b, accepted", c.reaches(at(b), 8080), true)
-		expect(t, "a to b, isolated", a.reaches(at(b), 8080), false)
+		can(t, "c to b, accepted", c, at(b), 8080, true)
+		can(t, "a to b, isolated", a, at(b), 8080, false)
 		if got := l.deniedBy(at(a), at(b)); got != "isolated" {
 			t.Errorf("denied by %q, want isolated", got)
 		}
-		expect(t, "b to a, not isolated", b.reaches(at(a), 8080), true)
+		can(t, "b to a, not isolated", b, at(a), 8080, true)
 	})
 }
 
@@ -36,7 +36,7 @@ func TestNothingAppliedYet(t *testing.T) {
 	all := func(when string, want bool) {
 		t.Helper()
 		both(t, func(t *testing.T, at func(*host) netip.Addr) {
-			expect(t, when, a.reaches(at(b), 8080), want)
+			can(t, when, a, at(b), 8080, want)
 		})
 	}
 	all("opened", true)

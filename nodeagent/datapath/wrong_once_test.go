@@ -16,15 +16,15 @@ func TestUntracked(t *testing.T) {
 	b.serveUDP(5353)
 	l.node.nft("add table inet raw; add chain inet raw pre { type filter hook prerouting priority raw; }; add rule inet raw pre udp dport 5353 notrack; add rule inet raw pre udp sport 5353 notrack")
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: a to b untracked", a.asksUDP(at(b), 5353, 10), true)
+		canUDP(t, "control: a to b untracked", a, at(b), 5353, 10, true)
 	})
 	l.apply(newState().protect("b", false, "c:5353/udp").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a to b untracked, isolated", a.asksUDP(at(b), 5353, 10), false)
+		canUDP(t, "a to b untracked, isolated", a, at(b), 5353, 10, false)
 		if got := l.deniedBy(at(a), at(b)); got != "isolated" {
 			t.Errorf("denied by %q, want isolated", got)
 		}
-		expect(t, "c to b untracked, accepted", c.asksUDP(at(b), 5353, 10), true)
+		canUDP(t, "c to b untracked, accepted", c, at(b), 5353, 10, true)
 	})
 }
 
@@ -89,16 +89,16 @@ func TestService(t *testing.T) {
 	}
 	l.translate("10.96.0.10", "fd00:96::10", 80, b, 8080)
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: a to the Service", a.reaches(service(at), 80), true)
+		can(t, "control: a to the Service", a, service(at), 80, true)
 	})
 	l.apply(newState().protect("b", false, "a:8080/tcp").protect("a", true, "b:8080/tcp").protect("a", false).build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a to the Service, accepted by the pod's port", a.reaches(service(at), 80), true)
-		expect(t, "c to the Service, isolated", c.reaches(service(at), 80), false)
+		can(t, "a to the Service, accepted by the pod's port", a, service(at), 80, true)
+		can(t, "c to the Service, isolated", c, service(at), 80, false)
 	})
 	l.apply(newState().protect("a", true, "b:80/tcp").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a to the Service, accepted only by the Service's port", a.reaches(service(at), 80), false)
+		can(t, "a to the Service, accepted only by the Service's port", a, service(at), 80, false)
 	})
 }
 
@@ -123,15 +123,15 @@ func TestHairpin(t *testing.T) {
 	l.node.nft(fmt.Sprintf("add rule inet services post ip6 saddr %s ip6 daddr %s masquerade", a.v6, a.v6))
 	services := []netip.Addr{netip.MustParseAddr("10.96.0.10"), netip.MustParseAddr("fd00:96::10")}
 	for _, s := range services {
-		expect(t, "control: a to itself by "+s.String(), a.reaches(s, 80), true)
+		can(t, "control: a to itself by "+s.String(), a, s, 80, true)
 	}
 	l.apply(newState().protect("a", false).protect("a", true).build())
 	for _, s := range services {
-		expect(t, "a, isolated, to itself by "+s.String(), a.reaches(s, 80), true)
-		expect(t, "c to a by "+s.String(), c.reaches(s, 80), false)
+		can(t, "a, isolated, to itself by "+s.String(), a, s, 80, true)
+		can(t, "c to a by "+s.String(), c, s, 80, false)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a to its own address", a.reaches(at(a), 8080), true)
+		can(t, "a to its own address", a, at(a), 8080, true)
 	})
 }
 
@@ -143,15 +143,15 @@ func TestNodePort(t *testing.T) {
 	l.translate("192.0.2.1", "2001:db8::1", 30080, b, 8080)
 	ports := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	for _, p := range ports {
-		expect(t, "control: outside to "+p.String(), l.outside.reaches(p, 30080), true)
+		can(t, "control: outside to "+p.String(), l.outside, p, 30080, true)
 	}
 	l.apply(newState().protect("b", false, "outside:8080/tcp").build())
 	for _, p := range ports {
-		expect(t, "outside to "+p.String()+", accepted by its block", l.outside.reaches(p, 30080), true)
+		can(t, "outside to "+p.String()+", accepted by its block", l.outside, p, 30080, true)
 	}
 	l.apply(newState().protect("b", false, "c").build())
 	for _, p := range ports {
-		expect(t, "outside to "+p.String()+", isolated", l.outside.reaches(p, 30080), false)
+		can(t, "outside to "+p.String()+", isolated", l.outside, p, 30080, false)
 	}
 }
 
@@ -254,20 +254,20 @@ func TestUnboundAddress(t *testing.T) {
 		return s
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: d to c", d.reaches(at(c), 8080), true)
+		can(t, "control: d to c", d, at(c), 8080, true)
 	})
 	l.apply(without(newState().protect("d", false, "a").protect("d", true, "a")).build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "from d, not yet known, would be isolated", d.reaches(at(c), 8080), false)
+		can(t, "from d, not yet known, would be isolated", d, at(c), 8080, false)
 		if got := l.deniedBy(at(d), at(c)); got != "(unbound-address)" {
 			t.Errorf("denied by %q, want (unbound-address)", got)
 		}
-		expect(t, "to d", c.reaches(at(d), 8080), false)
+		can(t, "to d", c, at(d), 8080, false)
 	})
 	l.apply(without(newState()).build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "from d, not yet known, would be free", d.reaches(at(c), 8080), true)
-		expect(t, "to d", c.reaches(at(d), 8080), true)
+		can(t, "from d, not yet known, would be free", d, at(c), 8080, true)
+		can(t, "to d", c, at(d), 8080, true)
 	})
 }
 
