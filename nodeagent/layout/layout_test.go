@@ -39,7 +39,12 @@ func TestStepsMatchRows(t *testing.T) {
 			if err := l.Apply(u); err != nil {
 				rt.Fatal(err)
 			}
-			have = next
+			compareAll(t, rt, l, b, all)
+			b.Redraw(rt)
+			have = b.Set()
+			if err := l.Apply(Update{Generation: generation(step), Delta: snapshot.Diff(next, have)}); err != nil {
+				rt.Fatal(err)
+			}
 			compareAll(t, rt, l, b, all)
 			if l.im.sum != Sum(l.Lines()) {
 				rt.Fatal("the sum is not that of the lines")

@@ -9,20 +9,35 @@ import (
 	"palisade.dev/palisade/snapshot"
 )
 
+var randomGroups = []string{"a", "b", "c", "d", "e"}
+
+func randomSubset(t *rapid.T, label string) []string {
+	var out []string
+	for _, g := range randomGroups {
+		if rapid.Bool().Draw(t, label) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// Redraw gives the kinds of a random node other groups and leaves its rule sets as
+// they are.
+func (b *Builder) Redraw(t *rapid.T) {
+	b.Kind("world", randomSubset(t, "world")...)
+	for k := range randomKinds {
+		b.Kind(fmt.Sprintf("kind-%d", k), randomSubset(t, "kind groups")...)
+	}
+}
+
+const randomKinds = 4
+
 // Random draws a node with a few kinds, parts, rule sets and pods, and addresses to ask about, by
 // family: "4" and "6".
 func Random(t *rapid.T) (*Builder, map[string][]netip.Addr) {
 	b := New("node-1", "10.1.0.0/24", "fd00:1::/64")
-	groups := []string{"a", "b", "c", "d", "e"}
-	subset := func(label string) []string {
-		var out []string
-		for _, g := range groups {
-			if rapid.Bool().Draw(t, label) {
-				out = append(out, g)
-			}
-		}
-		return out
-	}
+	groups := randomGroups
+	subset := func(label string) []string { return randomSubset(t, label) }
 	var programs []snapshot.ProgramID
 	for i := range 12 {
 		programs = append(programs, b.Program(randomAnswer(t, b, i), randomSegments(t, b, i)...))
@@ -53,7 +68,7 @@ func Random(t *rapid.T) (*Builder, map[string][]netip.Addr) {
 		"4": {netip.MustParseAddr("198.51.100.7"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.1.0.200"), netip.MustParseAddr("224.0.0.9"), netip.MustParseAddr("255.255.255.255")},
 		"6": {netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fd00:1::ffff"), netip.MustParseAddr("fd00:2::1"), netip.MustParseAddr("ff02::1"), netip.MustParseAddr("ffff::")},
 	}
-	for k := range 4 {
+	for k := range randomKinds {
 		kind := fmt.Sprintf("kind-%d", k)
 		b.Kind(kind, subset("kind groups")...)
 		b.Subject(kind, rapid.SampledFrom(sets).Draw(t, "ingress"), rapid.SampledFrom(sets).Draw(t, "egress"))

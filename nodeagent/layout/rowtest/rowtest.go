@@ -88,10 +88,14 @@ func KindOf(name string) snapshot.KindID {
 	return snapshot.NewKindID([]byte(name))
 }
 
-// Kind says which groups a kind is in.
+// Kind says which groups a kind is in, in place of what was said before.
 func (b *Builder) Kind(name string, groups ...string) {
 	id := KindOf(name)
 	b.kinds[id] = groupIDs(groups)
+	b.rows = slices.DeleteFunc(b.rows, func(r snapshot.Row) bool {
+		k, ok := r.(snapshot.KindRow)
+		return ok && k.ID == id
+	})
 	if len(groups) > 0 {
 		b.rows = append(b.rows, snapshot.KindRow{ID: id, Groups: b.kinds[id]})
 	}
