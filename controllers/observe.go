@@ -55,11 +55,12 @@ var (
 	descNodes    = prometheus.NewDesc("palisade_nodes", "Nodes by what is known of their agents.", []string{"state"}, nil)
 	descLosses   = prometheus.NewDesc("palisade_agent_losses_total", "What agents lost, by kind.", []string{"kind"}, nil)
 	descPolicies = prometheus.NewDesc("palisade_policies", "Policies of all kinds.", nil, nil)
+	descWork     = prometheus.NewDesc("palisade_compile_work_total", "What compiling has done, by step: churn of pods of known kinds computes no ruleset.", []string{"step"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descCounter, descLeader, descRows, descNodes, descLosses, descPolicies} {
+	for _, d := range []*prometheus.Desc{descCounter, descLeader, descRows, descNodes, descLosses, descPolicies, descWork} {
 		out <- d
 	}
 }
@@ -80,6 +81,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	common, own := s.Store.Rows()
 	gauge(descRows, float64(common), "common")
 	gauge(descRows, float64(own), "own")
+	work := s.Engine.Work()
+	for step, n := range map[string]int{
+		"policies_loaded": work.PoliciesLoaded, "kinds_added": work.KindsAdded, "kinds_removed": work.KindsRemoved,
+		"rulesets_computed": work.RulesetsComputed, "rows_written": work.RowsWritten,
+	} {
+		out <- prometheus.MustNewConstMetric(descWork, prometheus.CounterValue, float64(n), step)
+	}
 	for state, n := range c.nodes() {
 		gauge(descNodes, float64(n), state)
 	}

@@ -86,7 +86,7 @@ func Setup(mgr ctrl.Manager, o Options) (*System, error) {
 	s.Tracker = publish.NewTracker(o.Clock.Now, func(_ model.NodeName, trouble bool) { s.Writer.NodeChanged(trouble) })
 	s.Engine = &gather.Engine{
 		Cache: mgr.GetCache(), Mapper: mgr.GetRESTMapper(),
-		Kept:  &accepted.Store{Client: mgr.GetClient(), Namespace: o.Namespace},
+		Kept:  &accepted.Store{Client: direct, Namespace: o.Namespace},
 		Store: s.Store, OnChange: func(list []gather.Object) { s.Writer.Changed(list) },
 		ServiceRanges: o.ServiceRanges, Options: o.Limits, Clock: o.Clock, Log: mgr.GetLogger().WithName("gather"),
 	}

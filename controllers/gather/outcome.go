@@ -73,6 +73,14 @@ func (e *Engine) Policies() []model.PolicyRef {
 	return out
 }
 
+// Work counts what compiling has done since the start.
+func (e *Engine) Work() compile.Stats {
+	e.init()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.compiler.Stats()
+}
+
 // Cost is what a policy would cost the node that it costs most.
 type Cost struct {
 	Rows    int // that the policy adds to the node
