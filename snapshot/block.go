@@ -8,7 +8,7 @@ type Block struct {
 	entries []Entry
 	ids     []EntryKey
 	once    sync.Once
-	sum     Sum
+	sum     *Sum // once a set needs it
 }
 
 // NewBlock returns a block of entries, no two with one key.
@@ -38,11 +38,12 @@ func (s *Set) PutBlock(b *Block) {
 		return
 	}
 	b.once.Do(func() {
+		b.sum = new(Sum)
 		for i := range b.entries {
 			b.sum.Add(b.entries[i])
 		}
 	})
-	s.sum = *s.sum.Combine(&b.sum)
+	s.sum = *s.sum.Combine(b.sum)
 }
 
 func (s *Set) putEach(b *Block) {

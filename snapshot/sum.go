@@ -92,6 +92,13 @@ func (s *Sum) Digest() Digest {
 // sumOf sums up entries, on all processors if they are many.
 func sumOf(entries map[EntryKey][]byte) Sum {
 	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/10_000)
+	if workers == 1 {
+		var sum Sum
+		for id, v := range entries {
+			sum.Add(Entry{id.Table, []byte(id.Key), v})
+		}
+		return sum
+	}
 	parts := make([][]Entry, workers)
 	i := 0
 	for id, v := range entries {

@@ -11,13 +11,12 @@ import (
 // judge knows the order of judgement of one ruleset and answers, for one set of
 // groups after the other, what a peer in exactly these groups meets.
 type judge struct {
-	rules   []*judged // all rules of all tiers, in the order in which they are asked
-	anyPeer []int32   // those about every peer, by place
-	byGroup map[*group][]int32
-	names   map[*group]model.NamedPort // egress: what the peer means by a name
-	audits  bool                       // some policy is only observed
-	byID    map[snapshot.RuleID]*ruleInfo
-	std     *ruleInfo // the built-in default
+	rules   []judged // all rules of all tiers, in the order in which they are asked
+	anyPeer []int32  // those about every peer, by place
+	byGroup dict[*group, []int32]
+	names   dict[*group, model.NamedPort] // egress: what the peer means by a name
+	audits  bool                          // some policy is only observed
+	std     *ruleInfo                     // the built-in default
 
 	active []int32
 	paint  painter
@@ -34,8 +33,7 @@ type judged struct {
 }
 
 func (c *Compiler) newJudge(r *ruleset) *judge {
-	j := &judge{byGroup: make(map[*group][]int32), byID: make(map[snapshot.RuleID]*ruleInfo), std: c.defaultRule}
-	j.byID[j.std.id] = j.std
+	j := &judge{std: c.defaultRule}
 	policies := slices.Clone(r.policies)
 	slices.SortFunc(policies, compareJudging)
 	level := 0
@@ -60,10 +58,7 @@ func (c *Compiler) newJudge(r *ruleset) *judge {
 	}
 	for _, name := range r.lens.names {
 		for _, x := range name.groups.items {
-			if j.names == nil {
-				j.names = make(map[*group]model.NamedPort)
-			}
-			j.names[x.key] = x.val
+			j.names.put(x.key, x.val)
 		}
 	}
 	return j
@@ -100,7 +95,7 @@ func (j *judge) addNamespaceTier(r *ruleset, policies []*policy, level int) int 
 }
 
 func (j *judge) add(r *ruleset, p *policy, of *rule, level int) {
-	x := &judged{rule: of, policy: p, level: level, audit: p.spec.Mode == model.Audit, ports: of.ports}
+	x := judged{rule: of, policy: p, level: level, audit: p.spec.Mode == model.Audit, ports: of.ports}
 	if slices.ContainsFunc(of.ports, func(m model.PortMatch) bool { return m.Name != "" }) {
 		x.resolve(r)
 	}
@@ -110,13 +105,13 @@ func (j *judge) add(r *ruleset, p *policy, of *rule, level int) {
 	at := int32(len(j.rules))
 	j.rules = append(j.rules, x)
 	j.audits = j.audits || x.audit
-	j.byID[of.info.id] = of.info
 	if of.anyPeer {
 		j.anyPeer = append(j.anyPeer, at)
 		return
 	}
 	for _, g := range of.peers {
-		j.byGroup[g] = append(j.byGroup[g], at)
+		list := j.byGroup.ref(g)
+		*list = append(*list, at)
 	}
 }
 
@@ -151,9 +146,9 @@ func (j *judge) program(groups []*group) (snapshot.ProgramRow, []*ruleInfo) {
 	j.active = append(j.active[:0], j.anyPeer...)
 	var named []model.NamedPort
 	for _, g := range groups {
-		j.active = append(j.active, j.byGroup[g]...)
-		if p, ok := j.names[g]; ok {
-			named = append(named, p)
+		j.active = append(j.active, j.byGroup.get(g)...)
+		if i := j.names.find(g); i >= 0 {
+			named = append(named, j.names.items[i].val)
 		}
 	}
 	slices.Sort(j.active)
@@ -162,7 +157,7 @@ func (j *judge) program(groups []*group) (snapshot.ProgramRow, []*ruleInfo) {
 	p := &j.paint
 	p.reset()
 	for _, i := range j.active {
-		if !p.offer(j.rules[i], named) {
+		if !p.offer(&j.rules[i], named) {
 			break
 		}
 	}
@@ -200,23 +195,26 @@ func (j *judge) row(enforced, staged []*judged) (snapshot.ProgramRow, []*ruleInf
 			row.Segments = append(row.Segments, snapshot.Segment{Proto: uint8(t.proto), Lo: uint16(lo), Hi: uint16(hi), Answer: a})
 		}
 	}
-	return row, j.named(&row)
+	return row, j.named(enforced, staged)
 }
 
-// named lists the rules that a program names.
-func (j *judge) named(row *snapshot.ProgramRow) []*ruleInfo {
-	ids := make([]snapshot.RuleID, 0, 2+2*len(row.Segments))
-	ids = append(ids, row.Default.Rule, row.Default.StagedRule)
-	for i := range row.Segments {
-		ids = append(ids, row.Segments[i].Answer.Rule, row.Segments[i].Answer.StagedRule)
+// named lists the rules that a program names, the default included where nobody
+// decides.
+func (j *judge) named(worlds ...[]*judged) []*ruleInfo {
+	var out []*ruleInfo
+	for _, world := range worlds {
+		for _, x := range world {
+			info := j.std
+			if x != nil {
+				info = x.info
+			}
+			if len(out) == 0 || out[len(out)-1] != info {
+				out = append(out, info)
+			}
+		}
 	}
-	slices.SortFunc(ids, func(a, b snapshot.RuleID) int { return slices.Compare(a[:], b[:]) })
-	ids = slices.Compact(ids)
-	out := make([]*ruleInfo, len(ids))
-	for i, id := range ids {
-		out[i] = j.byID[id]
-	}
-	return out
+	slices.SortFunc(out, func(a, b *ruleInfo) int { return slices.Compare(a.id[:], b.id[:]) })
+	return slices.Compact(out)
 }
 
 // answer words a decision; nil is nobody's.
