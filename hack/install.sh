@@ -64,6 +64,15 @@ up() {
   say "Palisade is ready; export KUBECONFIG=$KUBECONFIG"
 }
 
+# Without the last three steps nodes would go on enforcing, and wait for an agent
+# before they start a pod.
+remove() {
+  kubectl delete --ignore-not-found -k config/default
+  kubectl apply -k config/uninstall
+  kubectl -n palisade-uninstall rollout status daemonset/palisade-uninstall --timeout=120s
+  kubectl delete -k config/uninstall
+}
+
 # kubeconfig finds the cluster without starting it.
 kubeconfig() {
   if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); else target_up >&2; fi
@@ -73,7 +82,7 @@ kubeconfig() {
 case ${1-} in
   up) up ;;
   images) images ;;
-  remove) kubeconfig; kubectl delete --ignore-not-found -k config/default ;;
+  remove) kubeconfig; remove ;;
   down) if [[ $TARGET == local ]]; then hack/cluster/cluster down; fi ;;
   kubectl) shift; kubeconfig; kubectl "$@" ;;
   *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
