@@ -1,0 +1,94 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestChurnOfAKnownKind: pods of a kind that policies know come and go, and
+// nobody compiles a rule or writes a condition for them; they are guarded all the
+// same. A pod of a new kind shows that the counters count.
+func TestChurnOfAKnownKind(t *testing.T) {
+	const pods = 20
+	ns := namespace(t)
+	p := launch(t, ns, "web@n1", "web0@n2/web", "client@n2", "other@n1")
+	client, other := p[2], p[3]
+	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
+	expect(t, other, map[string]bool{p[0].tcp4(8080): false, p[1].tcp4(8080): false})
+	sameDigests(t)
+	conditions := func() string {
+		text, err := json.Marshal(policyStatus(t, ns, "pnp/web").Conditions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	before, stated := work(t), conditions()
+
+	var specs []string
+	for i := range pods {
+		specs = append(specs, fmt.Sprintf("churn-%d@n%d/web", i, 1+i%2))
+	}
+	churned := launch(t, ns, specs...)
+	open, closed := map[string]bool{}, map[string]bool{}
+	for _, c := range churned {
+		open[c.tcp4(8080)], open[c.tcp6(8080)] = true, true
+		closed[c.tcp4(8080)], closed[c.tcp6(8080)] = false, false
+	}
+	expect(t, client, open)
+	expect(t, other, closed)
+	var names []string
+	for _, c := range churned {
+		names = append(names, c.name)
+	}
+	must(t, "", append([]string{"delete", "pod", "-n", ns, "--wait=true"}, names...)...)
+	sameDigests(t)
+	after := work(t)
+	for _, step := range []string{"policies_loaded", "kinds_added", "kinds_removed", "rulesets_computed"} {
+		if before[step] != after[step] {
+			t.Errorf("%s: %v before, %v after %d pods came and went", step, before[step], after[step], pods)
+		}
+	}
+	if after["rows_written"] == before["rows_written"] {
+		t.Errorf("no row was written for %d pods", pods)
+	}
+	if now := conditions(); now != stated {
+		t.Errorf("conditions were %s, are %s", stated, now)
+	}
+
+	// The control: a pod of a kind that is new.
+	must(t, "", "label", "pod", "-n", ns, "other", "app=client", "--overwrite")
+	expect(t, other, map[string]bool{p[0].tcp4(8080): true})
+	must(t, "", "label", "pod", "-n", ns, "other", "app=nobody-else", "--overwrite")
+	eventually(t, "a kind is added", func() error {
+		if now := work(t); now["kinds_added"] == before["kinds_added"] {
+			return fmt.Errorf("work %v", now)
+		}
+		return nil
+	})
+}
+
+// work is what compiling has done on the leader, by step.
+func work(t *testing.T) map[string]float64 {
+	t.Helper()
+	out := map[string]float64{}
+	for controller := range running(t, controllerPart) {
+		text := proxied(t, controller, 8080, "metrics")
+		if metric(t, text, "palisade_leader") != 1 {
+			continue
+		}
+		for line := range strings.Lines(text) {
+			var step string
+			var count float64
+			if n, _ := fmt.Sscanf(line, "palisade_compile_work_total{step=%q} %g", &step, &count); n == 2 {
+				out[step] = count
+			}
+		}
+	}
+	if len(out) == 0 {
+		t.Fatal("the leader does not count its work")
+	}
+	return out
+}
