@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 // TestTranscripts runs the commands of testdata/*.txtar in a directory that holds
 // the archive's other files, and compares what they do with the transcript:
 //
-//	$ palisade explain ...      a command line
+//	$ palisade explain ...      a command line; it may end in "< FILE"
 //	output                      its standard output
 //	! output                    its standard error
 //	? 3                         its exit code, if it is not 0
@@ -111,8 +111,16 @@ func execute(ctx context.Context, out *bytes.Buffer, args []string) {
 			stdout.Write(data)
 		}
 	} else {
+		stdin := ""
+		if n := len(args); n > 2 && args[n-2] == "<" {
+			data, err := os.ReadFile(args[n-1])
+			if err != nil {
+				fmt.Fprintln(&stderr, err)
+			}
+			stdin, args = string(data), args[:n-2]
+		}
 		code = run(ctx, &env{
-			stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr,
+			stdin: strings.NewReader(stdin), stdout: &stdout, stderr: &stderr,
 			now: func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) },
 		}, args)
 	}

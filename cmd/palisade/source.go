@@ -19,7 +19,7 @@ type source struct {
 }
 
 func (s *source) addFlags(flags *pflag.FlagSet) {
-	flags.StringArrayVarP(&s.files, "filename", "f", nil, "directory of manifests, or one file; may be repeated (without it: the cluster of KUBECONFIG)")
+	flags.StringArrayVarP(&s.files, "filename", "f", nil, "directory of manifests, one file, or - for standard input; may be repeated (without it: the cluster of KUBECONFIG)")
 	flags.BoolVar(&s.ignoreUnknown, "ignore-unknown-kinds", false, "leave out objects of kinds that policy does not read, instead of refusing them")
 	flags.StringVar(&s.at, "at", "", "judge as at this time, for policies that expire (RFC 3339; default: now)")
 	s.live.addFlags(flags)
@@ -46,5 +46,5 @@ func (s *source) objects(ctx context.Context, e *env) (*manifests.Objects, error
 	if len(s.files) == 0 {
 		return s.live.objects(ctx, e.stderr)
 	}
-	return manifests.Read(ctx, s.files, manifests.Options{IgnoreUnknownKinds: s.ignoreUnknown})
+	return manifests.Read(ctx, s.files, manifests.Options{IgnoreUnknownKinds: s.ignoreUnknown, Stdin: e.stdin})
 }

@@ -84,5 +84,8 @@ func unknownKind(gvk schema.GroupVersionKind) string {
 		slices.Sort(kinds)
 		return fmt.Sprintf("unknown kind %s of %s: this version knows %s", gvk.Kind, gvk.GroupVersion(), strings.Join(kinds, ", "))
 	}
+	if gvk.Kind == "Kustomization" {
+		return "a Kustomization is no object but a recipe: cook it first: kubectl kustomize DIR | palisade COMMAND -f -"
+	}
 	return fmt.Sprintf("unknown kind %s of %q: move the file elsewhere, or give --ignore-unknown-kinds to leave such objects out", gvk.Kind, gvk.GroupVersion())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,15 +22,17 @@ type Options struct {
 	// a problem: a policy whose kind is misspelt must not vanish. Kinds of our own
 	// group are never left out.
 	IgnoreUnknownKinds bool
+	// Stdin is what the path "-" reads.
+	Stdin io.Reader
 }
 
-// Read reads the manifests of directories, those below them included, and of
-// single files.
+// Read reads the manifests of directories, those below them included, of single
+// files, and of standard input, which is called "-".
 func Read(ctx context.Context, paths []string, opts Options) (*Objects, error) {
 	var docs []document
 	var problems Problems
 	for _, path := range paths {
-		found, bad, err := readPath(path)
+		found, bad, err := readPath(path, opts)
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +43,15 @@ func Read(ctx context.Context, paths []string, opts Options) (*Objects, error) {
 
 // readPath reads one directory or file. Files go by the paths that the caller
 // knows them by.
-func readPath(path string) ([]document, Problems, error) {
+func readPath(path string, opts Options) ([]document, Problems, error) {
+	if path == "-" && opts.Stdin != nil {
+		data, err := io.ReadAll(opts.Stdin)
+		if err != nil {
+			return nil, nil, fmt.Errorf("-f -: %w", err)
+		}
+		docs, problems := readFile("-", data)
+		return docs, problems, nil
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("-f %s: %w", path, cause(err))
