@@ -50,7 +50,7 @@ func TestImportsOfOurs(t *testing.T) {
 	for _, p := range packages(t) {
 		rule, ok := longestRule(p.place)
 		if !ok {
-			t.Errorf("%s: no rule says what it may import: add one to mayImport and to DESIGN's table", p.place)
+			t.Errorf("%s: no rule says what it may import: add one to mayImport and to .golangci.yml", p.place)
 			continue
 		}
 		for _, imported := range p.ours() {
