@@ -7,6 +7,9 @@
 // what was fed last, whatever the order in which it came and however it was cut
 // into commits: Full, a compiler of one commit, ends with the same bytes.
 //
+// Node, Common and Digest give the rows as of the last commit; Subjects,
+// MissingGroups and Refusals answer what a policy's status asks.
+//
 // # What is computed
 //
 // Endpoints that policies cannot tell apart share a kind (package identity). A
@@ -19,9 +22,11 @@
 // in the enforced and in the staged world.
 //
 //   - groups: group.go; which sets a peer can be in: lens.go
-//   - rulesets and cells: ruleset.go; programs: judge.go, paint.go
-//   - what a node gets of all that: node.go
+//   - rulesets and cells: ruleset.go; programs: program.go, judge.go, paint.go
+//   - what a node gets of all that: node.go, noderows.go; what several get, once:
+//     share.go
 //   - what happens if it does not fit: capacity.go
+//   - in which order all of it happens: commit.go, distribute.go
 //
 // # What a commit costs
 //

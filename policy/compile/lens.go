@@ -23,13 +23,12 @@ type lens struct {
 	rulesets bag[*ruleset]
 
 	// Since the last commit.
-	changed  bool
-	touched  []*halfSet // kind-side sets whose number of kinds changed
-	recut    bool       // an area changed
-	regroup  bool       // groups changed
-	added    []set
-	removed  []snapshot.SetID
-	finished bool
+	changed bool
+	touched []*halfSet // kind-side sets whose number of kinds changed
+	recut   bool       // an area changed
+	regroup bool       // groups changed
+	added   []set
+	removed []snapshot.SetID
 }
 
 // halfSet is a set of groups of one side.

@@ -256,67 +256,10 @@ func (c *Compiler) setCell(r *ruleset, id snapshot.SetID, now *program) {
 	r.changes = append(r.changes, cellChange{id, was, now})
 }
 
-// share sums up beforehand what many nodes will take of a ruleset.
-func (c *Compiler) share(r *ruleset) {
-	for i := range r.cells.items {
-		p := r.cells.items[i].val
-		c.shareRow(&p.row, r.installs)
-		for _, x := range p.rules {
-			c.shareRow(&x.row, r.installs)
-		}
-	}
-	if r.installs < manyInstalls {
-		return
-	}
-	entries := []snapshot.Entry{r.entry}
-	for i := range r.cells.items {
-		entries = append(entries, r.cellRow(r.cells.items[i].key, r.cells.items[i].val))
-	}
-	r.block = snapshot.NewBlock(entries...)
-}
-
-func (c *Compiler) shareRow(s *shared, nodes int) {
-	if s.installs == 0 {
-		c.shared = append(c.shared, s)
-	}
-	s.share(nodes)
-}
-
-func (r *ruleset) cellRow(set snapshot.SetID, p *program) snapshot.Entry {
-	return snapshot.Encode(snapshot.CellRow{Ruleset: r.id, Set: set, Program: p.id})
-}
-
 // settle ends the commit for the ruleset.
 func (r *ruleset) settle() {
 	r.stale, r.listed, r.moved = false, false, false
 	r.changes, r.before = nil, nil
-}
-
-// program is a port program that some cell points to.
-type program struct {
-	id    snapshot.ProgramID
-	row   shared
-	rules []*ruleInfo
-	cells int
-}
-
-// programOf judges a set and returns the program of the result.
-func (c *Compiler) programOf(j *judge, s set) *program {
-	row, rules := j.program(s.groups)
-	c.stats.ProgramsComputed++
-	row.ID = row.ContentID()
-	p := c.programs[row.ID]
-	if p == nil {
-		p = &program{id: row.ID, row: shared{entry: snapshot.Encode(row)}, rules: rules}
-		c.programs[row.ID] = p
-	}
-	return p
-}
-
-func (c *Compiler) releaseProgram(p *program) {
-	if p.cells--; p.cells == 0 {
-		c.idle.programs = append(c.idle.programs, p)
-	}
 }
 
 func appendText(b []byte, s string) []byte {

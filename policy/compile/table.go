@@ -44,26 +44,6 @@ func (t *table) putShared(s *shared) {
 	t.put(s.entry)
 }
 
-// shared is a row that several nodes may have.
-type shared struct {
-	entry    snapshot.Entry
-	installs int             // how many nodes may take it in this commit, at most
-	block    *snapshot.Block // if these are many
-}
-
-// manyInstalls is from how many nodes on it pays to sum rows up beforehand.
-const manyInstalls = 3
-
-// share counts nodes that may take the row in this commit.
-func (s *shared) share(nodes int) {
-	s.installs += nodes
-	if s.block == nil && s.installs >= manyInstalls {
-		s.block = snapshot.NewBlock(s.entry)
-	}
-}
-
-func (s *shared) settle() { s.installs, s.block = 0, nil }
-
 func (t *table) delete(id snapshot.EntryKey) {
 	if !t.fresh {
 		t.remember(id)
