@@ -107,10 +107,14 @@ func (a *Agent) recover(ctx context.Context, f *snapshot.File, inForce snapshot.
 	return nil
 }
 
-// Held says what the kernel enforces, if the agent knows it row by row. Where it
-// does not (the disk was damaged), the controller must send everything again.
+// Held says what the kernel enforces, if the agent knows it row by row and it is
+// this controller's. Where the disk was damaged, or what is held was signed by a
+// key that is not trusted any more, the controller must send everything.
 func (a *Agent) Held() (stream.Held, bool) {
 	c, ok := a.holding.current()
+	if keys, err := a.o.Keys(); err == nil && ok {
+		_, ok = keys[a.holding.signer()]
+	}
 	return stream.Held{Generation: c.Generation, Digest: c.Digest}, ok
 }
 

@@ -281,6 +281,13 @@ func TestNewController(t *testing.T) {
 	if err := b.Apply(context.Background(), first); err == nil {
 		t.Error("an older generation was taken while the old key is trusted")
 	}
+	if _, ok := b.Held(); !ok {
+		t.Error("does not say what it holds though the old key is trusted")
+	}
+	b.keys = snapshot.NewKeys(fresh)
+	if _, ok := b.Held(); ok {
+		t.Error("claims to hold what another controller signed: it would be sent nothing")
+	}
 	again := restart(t, b.dir, b.kernel)
 	again.keys = snapshot.NewKeys(fresh)
 	if ok, err := again.Recover(context.Background()); ok || !errors.Is(err, snapshot.ErrUnknownKey) {
