@@ -13,7 +13,7 @@ struct tcp_flags {
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
-/* Flags of the packet's TCP header, or -1. */
+/* Flags of the packet's TCP header; none if it is an ICMP error; -1 if unreadable. */
 static __noinline int tcp_flags(struct sk_buff *skb, __u8 family)
 {
 	struct bpf_dynptr packet;
@@ -22,8 +22,9 @@ static __noinline int tcp_flags(struct sk_buff *skb, __u8 family)
 
 	if (bpf_dynptr_from_skb((struct __sk_buff *)skb, 0, &packet))
 		return -1;
-	if (parse_addresses(skb, &packet, &scratch, family, &offset) != PROTO_TCP)
-		return -1;
+	int protocol = parse_addresses(skb, &packet, &scratch, family, &offset);
+	if (protocol != PROTO_TCP)
+		return protocol < 0 ? -1 : 0;
 	struct tcp_flags buffer, *tcp = bpf_dynptr_slice(&packet, offset + 12, &buffer, sizeof(buffer));
 	return tcp ? tcp->flags : -1;
 }
@@ -71,12 +72,12 @@ static __always_inline int verdict(struct bpf_nf_ctx *ctx)
 		count_word(RULE_DISCOVERY, ctx->skb->len);
 		return NF_ACCEPT;
 	}
-	if (p.malformed)
+	judge(&p.question, &o);
+	/* What cannot be read cannot be accepted, where it is anybody's business here. */
+	if (p.malformed && (o.client | o.server) & (PEER_LOCAL | PEER_UNBOUND | PEER_GROUP))
 		o.egress = o.ingress = certain(RULE_MALFORMED | WORD_DENY);
-	else
-		judge(&p.question, &o);
 	int deny = denied(&o);
-	if (deny && !p.malformed && picked_up(ctx, &p) && allowed_reversed(&p, &o))
+	if (deny && picked_up(ctx, &p) && allowed_reversed(&p, &o))
 		deny = 0;
 	count(&o, ctx->skb->len);
 	if (deny || p.fresh) {
@@ -139,11 +140,12 @@ static __always_inline int guard(struct bpf_nf_ctx *ctx)
 	if (!h)
 		return NF_ACCEPT;
 	p.question.family = hook->pf;
-	p.malformed = from_headers(ctx->skb, &p, p.question.family) != 0;
-	if (p.discovery || (!p.malformed && honest(side, h, &p)))
+	/* Only the source matters here; the verdict sees to the rest. */
+	from_headers(ctx->skb, &p, p.question.family);
+	if (p.discovery || honest(side, h, &p))
 		return NF_ACCEPT;
 	p.fresh = 1;
-	o.egress = o.ingress = certain((p.malformed ? RULE_MALFORMED : RULE_SPOOFED) | WORD_DENY);
+	o.egress = o.ingress = certain(RULE_SPOOFED | WORD_DENY);
 	o.counter = h->counter;
 	o.epoch = h->epoch;
 	o.term = h->term;

@@ -222,6 +222,28 @@ func TestSpoofed(t *testing.T) {
 	})
 }
 
+// TestMalformed: what is too short to say its ports is accepted by no rule about ports,
+// nor by one about everything.
+func TestMalformed(t *testing.T) {
+	l := newLab(t)
+	a, b := l.pods["a"], l.pods["b"]
+	wire, tap := a.packets(), b.packets()
+	send := func(t *testing.T, at func(*host) netip.Addr, mark string) bool {
+		wire.send(t, frame(b.mac, a.mac, -1, ipPacket(at(a), at(b), protoUDP, []byte(mark))))
+		return tap.sees(t, mark)
+	}
+	both(t, func(t *testing.T, at func(*host) netip.Addr) {
+		expect(t, "control", send(t, at, "ctl"), true)
+	})
+	l.apply(newState().build())
+	both(t, func(t *testing.T, at func(*host) netip.Addr) {
+		expect(t, "three bytes of UDP", send(t, at, "xyz"), false)
+		if got := l.deniedBy(at(a), at(b)); got != "(malformed)" {
+			t.Errorf("denied by %q, want (malformed)", got)
+		}
+	})
+}
+
 // TestSpoofedFromOutside: nobody else speaks as a pod of this node.
 func TestSpoofedFromOutside(t *testing.T) {
 	l := newLab(t)
