@@ -138,14 +138,18 @@ func TestAgentAway(t *testing.T) {
 	must(t, fmt.Sprintf(podTemplate, "web2", g.ns, "web", "n1", false, 8080, 9090), "apply", "-f", "-")
 	g.held(t, gone)
 	for _, c := range policyStatus(t, g.ns, "pnp/no-client").Conditions {
-		if c.Type != v1alpha1.ConditionAccepted && c.Type != v1alpha1.ConditionReconciling && c.Status == metav1.ConditionTrue && c.Type != v1alpha1.ConditionStalled {
+		if (c.Type == v1alpha1.ConditionProgrammed || c.Type == v1alpha1.ConditionReady) && c.Status == metav1.ConditionTrue {
 			t.Errorf("%s is True while no agent is there: %s", c.Type, c.Message)
 		}
 	}
 	if out := must(t, "", "get", "pod", "-n", g.ns, "web2", "-o", "jsonpath={.status.podIPs}"); out != "" {
 		t.Errorf("a pod has started without an agent: %s", out)
 	}
+	// What was in force is said to be unconfirmed, not to be so.
+	expectCondition(t, g.ns, "pnp/web", v1alpha1.ConditionProgrammed, metav1.ConditionUnknown, v1alpha1.ReasonNodeUnreachable)
+	g.held(t, time.Now())
 	back()
+	expectCondition(t, g.ns, "pnp/web", v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonRealized)
 	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pnp/no-client", "--timeout=90s")
 	g.clients.becomes(t, g.web.tcp4(8080), false)
 	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pod/web2", "--timeout=120s")

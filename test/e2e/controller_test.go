@@ -96,11 +96,18 @@ func sameDigests(t *testing.T) {
 	})
 }
 
-// TestDigests: after a change, and after the change of that, every node and both
-// replicas say the same; the change makes another digest.
+// TestDigests: after a change, and after it is taken back, every node and both
+// replicas say the same; the change makes another digest, and what was before makes
+// that of before.
 func TestDigests(t *testing.T) {
 	ns := namespace(t)
 	launch(t, ns, "web@n1")
+	eventually(t, "what other tests leave is gone", func() error {
+		if out := must(t, "", "get", "namespaces", "--field-selector", "status.phase=Terminating", "-o", "name"); out != "" {
+			return fmt.Errorf("there are %q", out)
+		}
+		return nil
+	})
 	sameDigests(t)
 	before := published(t)[0].Nodes["n1"]
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
