@@ -25,10 +25,9 @@ type group struct {
 	named    bool // a named port: it is there while it has members
 
 	// Part side: which addresses are in it.
-	area    identity.Area
-	listed  string // the address group that says so
-	ofAPI   bool   // APIServer
-	changed bool   // the area did, in this commit
+	area   identity.Area
+	listed string // the address group that says so
+	ofAPI  bool   // APIServer
 
 	lenses bag[*lens]
 	nodes  bag[*node] // that tell it apart, by their rulesets
