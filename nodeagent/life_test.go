@@ -125,9 +125,8 @@ func TestRun(t *testing.T) {
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
 	state, run := t.TempDir(), t.TempDir()
-	keys, err := snapshot.Keys{}, error(nil)
 	b := restart(t, state, &kernel{})
-	keys = b.keys
+	keys := b.keys
 	text, err := keys.MarshalText()
 	if err != nil {
 		t.Fatal(err)
