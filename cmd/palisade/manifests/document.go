@@ -158,7 +158,8 @@ func describe(data []byte, err error) error {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 	}
-	switch json.Unmarshal(data, &head); {
+	_ = json.Unmarshal(data, &head) // what is readable of it says enough
+	switch {
 	case head.Kind == "":
 		return fmt.Errorf("no object: kind is missing")
 	case head.APIVersion == "":
