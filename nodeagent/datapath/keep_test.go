@@ -166,6 +166,45 @@ func TestOtherFormat(t *testing.T) {
 	}
 }
 
+// TestCrash: an agent that dies while it writes leaves a side that judges whole; a
+// side that somebody damaged meanwhile is not continued, but replaced.
+func TestCrash(t *testing.T) {
+	l := newLab(t)
+	a, b := l.pods["a"], l.pods["b"]
+	b.serveTCP(8080)
+	state := func() *rowtest.Builder { return newState().protect("b", false, "c").build() }
+	l.apply(state())
+	die := func(spoil func(tables *Tables, active int)) {
+		t.Helper()
+		tables := l.dp.engine.tables
+		active, err := tables.Active()
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil(tables, active)
+		if err := l.dp.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.reopen()
+	}
+	die(func(tables *Tables, active int) {
+		l.dp.engine.markDirty(1 - active)
+		clear(tables.lines[1-active][bpf.HeaderLines:])
+	})
+	expect(t, "adopted after a death in the middle of writing", l.dp.Adopted(), true)
+	can(t, "a to b", a, b.v4, 8080, false)
+	l.apply(state())
+	can(t, "a to b, applied again", a, b.v4, 8080, false)
+	die(func(tables *Tables, active int) { tables.lines[active][len(l.dp.engine.layout.Lines())-1][0] ^= 1 })
+	expect(t, "adopted with a damaged line", l.dp.Adopted(), false)
+	if s := l.dp.Stats(); s.Damaged != 1 {
+		t.Errorf("stats %+v", s)
+	}
+	can(t, "a to b, damaged elsewhere", a, b.v4, 8080, false)
+	l.apply(state())
+	can(t, "a to b, mended", a, b.v4, 8080, false)
+}
+
 // TestRefusalKeeps: a snapshot that cannot be applied changes nothing.
 func TestRefusalKeeps(t *testing.T) {
 	l := newLab(t)

@@ -22,8 +22,8 @@ import (
 )
 
 func main() {
-	seconds := flag.Float64("seconds", 1, "how long one measurement takes")
-	rounds := flag.Int("rounds", 5, "turns; the median counts")
+	seconds := flag.Float64("seconds", 0.5, "how long one measurement takes")
+	rounds := flag.Int("rounds", 11, "turns; the median counts")
 	flag.Parse()
 	if err := run(time.Duration(*seconds*float64(time.Second)), *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-path:", err)
