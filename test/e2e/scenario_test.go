@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,18 +86,14 @@ func newStage(s *corpus.Scenario) (*stage, error) {
 	return st, nil
 }
 
+// expires reports whether the scenario's clock matters: whether a policy has expired
+// by then, or would before the scenario has been played.
 func expires(s *corpus.Scenario) bool {
-	for _, p := range s.Objects.NetworkPolicies {
-		if p.Spec.ExpiresAt != nil {
-			return true
-		}
+	over := func(at *metav1.Time) bool {
+		return at != nil && (at.Time.Before(corpus.Now) || at.Time.Before(time.Now().Add(time.Hour)))
 	}
-	for _, p := range s.Objects.ClusterwidePolicies {
-		if p.Spec.ExpiresAt != nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Objects.NetworkPolicies, func(p v1alpha1.NetworkPolicy) bool { return over(p.Spec.ExpiresAt) }) ||
+		slices.ContainsFunc(s.Objects.ClusterwidePolicies, func(p v1alpha1.ClusterwidePolicy) bool { return over(p.Spec.ExpiresAt) })
 }
 
 func (st *stage) playable(e corpus.Expectation) bool {
@@ -173,21 +170,41 @@ func (st *stage) pod(p *corev1.Pod) *corev1.Pod {
 	if out.Spec.NodeName == "" {
 		out.Spec.NodeName = "n1"
 	}
-	containers := p.Spec.Containers
-	if len(containers) == 0 {
-		containers = []corev1.Container{{}}
-	}
-	for i, c := range containers {
+	for i, ports := range portLists(p) {
 		args := []string{"serve", "--tcp", fmt.Sprint(40000 + i)}
 		if i == 0 {
 			args[2] = strings.Join(append(listen[model.ProtoTCP], args[2]), ",")
 			args = append(args, "--udp", strings.Join(listen[model.ProtoUDP], ","))
 		}
 		out.Spec.Containers = append(out.Spec.Containers, corev1.Container{
-			Name: fmt.Sprintf("c%d", i), Image: "palisade.dev/probe:dev", ImagePullPolicy: corev1.PullIfNotPresent, Args: args, Ports: c.Ports,
+			Name: fmt.Sprintf("c%d", i), Image: "palisade.dev/probe:dev", ImagePullPolicy: corev1.PullIfNotPresent, Args: args, Ports: ports,
 		})
 	}
 	return out
+}
+
+// portLists are the ports of a pod's containers. The API server takes a name once in
+// a container; a name that stands for two protocols needs another.
+func portLists(p *corev1.Pod) [][]corev1.ContainerPort {
+	lists := [][]corev1.ContainerPort{nil}
+	for i, c := range p.Spec.Containers {
+		if i > 0 {
+			lists = append(lists, nil)
+		}
+		var again []corev1.ContainerPort
+		for _, port := range c.Ports {
+			last := &lists[len(lists)-1]
+			if slices.ContainsFunc(*last, func(o corev1.ContainerPort) bool { return o.Name == port.Name && port.Name != "" }) {
+				again = append(again, port)
+			} else {
+				*last = append(*last, port)
+			}
+		}
+		for _, port := range again {
+			lists = append(lists, []corev1.ContainerPort{port})
+		}
+	}
+	return lists
 }
 
 // manifest is everything that policy is made of, rewritten.
