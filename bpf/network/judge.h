@@ -76,11 +76,10 @@ static __always_inline void judge_on(__u32 number, void *side, const struct head
 }
 
 /* Without tables nothing is judged: programs are attached only once there are some. */
-__noinline int judge(const struct question *q, struct outcome *o)
+__noinline int judge(const struct question *q, struct outcome *o, __u32 number)
 {
 	if (!q || !o)
 		return 0;
-	__u32 number = active_side();
 	void *side = side_of(number);
 	struct header *h = side ? line(side, 0) : NULL;
 	if (h)

@@ -27,12 +27,28 @@ static __always_inline int is_icmp(__u8 protocol)
 	return protocol == PROTO_ICMP || protocol == PROTO_ICMPV6;
 }
 
-/* Router and neighbour solicitation to redirect, and the messages of MLD. */
-static __always_inline int is_discovery(__u8 protocol, __u8 type)
+/*
+ * What keeps a link working and passes whatever policies say, as long as it stays on
+ * the link: an address for all hosts (IGMP), a hop limit that no router leaves alone
+ * (neighbour discovery), one that ends here (MLD). Otherwise it would be a tunnel.
+ */
+static __always_inline int is_discovery(const struct question *q, __u8 protocol, __u8 type, __u8 hops)
 {
 	if (protocol == PROTO_IGMP)
+		return q->family == FAMILY_IPV4 && q->server.low >> 28 == 0xe;
+	if (protocol != PROTO_ICMPV6)
+		return 0;
+	if (type >= 133 && type <= 137)
+		return hops == 255;
+	return ((type >= 130 && type <= 132) || type == 143) && hops == 1;
+}
+
+/* A source that names nobody beyond the link: none yet, or fe80::/10. */
+static __always_inline int is_link_source(const struct question *q)
+{
+	if (!(q->client.high | q->client.low))
 		return 1;
-	return protocol == PROTO_ICMPV6 && ((type >= 133 && type <= 137) || (type >= 130 && type <= 132) || type == 143);
+	return q->family != FAMILY_IPV4 && q->client.high >> 54 == 0xfe80 >> 6;
 }
 
 static __always_inline void key_of(struct key6 *key, const union nf_inet_addr *a, __u8 family)
@@ -65,7 +81,7 @@ static __always_inline void from_conntrack(struct passage *p, const struct nf_co
 		port = bpf_ntohs(conn->tuplehash[0].tuple.dst.u.all);
 	}
 	q->port = (__u32)protocol << 16 | port;
-	p->discovery = protocol == PROTO_IGMP;
+	p->discovery = is_discovery(q, protocol, 0, 0);
 }
 
 struct ipv4_header {
@@ -147,11 +163,13 @@ static __always_inline int parse_addresses(struct sk_buff *skb, struct bpf_dynpt
 {
 	if (family == FAMILY_IPV4) {
 		struct ipv4_header buffer, *ip = bpf_dynptr_slice(packet, 0, &buffer, sizeof(buffer));
-		if (!ip || bpf_ntohs(ip->fragment) & 0x1fff)
+		if (!ip)
 			return -1;
 		q->client.high = q->server.high = 0;
 		q->client.low = bpf_ntohl(ip->source);
 		q->server.low = bpf_ntohl(ip->destination);
+		if (bpf_ntohs(ip->fragment) & 0x1fff)
+			return -1;
 		*offset = (ip->version_length & 15) * 4;
 		return ip->protocol;
 	}
@@ -190,9 +208,11 @@ static __noinline int from_headers(struct sk_buff *skb, struct passage *p, __u8 
 		if (!type)
 			return -1;
 		q->port |= (__u32)type[0] << 8 | type[1];
-		p->discovery = is_discovery(protocol, type[0]);
+		/* The hop limit of IPv6; of IPv4 nobody asks. */
+		__u8 hop, *hops = bpf_dynptr_slice(&packet, 7, &hop, sizeof(hop));
+		p->discovery = hops && is_discovery(q, protocol, type[0], *hops);
 	} else {
-		p->discovery = protocol == PROTO_IGMP;
+		p->discovery = is_discovery(q, protocol, 0, 0);
 	}
 	return 0;
 }

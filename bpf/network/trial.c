@@ -64,7 +64,7 @@ static long judge_one(__u64 i, struct work *w)
 	struct outcome *o = bpf_map_lookup_elem(&outcomes, &number);
 	if (!q || !o)
 		return 1;
-	judge(q, o);
+	judge(q, o, active_side());
 	return 0;
 }
 
@@ -132,7 +132,7 @@ static __always_inline int bench_verdict(__u8 family)
 	};
 	if (family == FAMILY_IPV6)
 		q.client.high = q.server.high = 0xfd00000000000000ULL;
-	judge(&q, &o);
+	judge(&q, &o, active_side());
 	count(&o, 64);
 	return denied(&o) ? NF_DROP : NF_ACCEPT;
 }

@@ -44,7 +44,7 @@ static __always_inline int picked_up(struct bpf_nf_ctx *ctx, const struct passag
 	return flags >= 0 && !(flags & TCP_SYN);
 }
 
-static __always_inline int allowed_reversed(const struct passage *p, struct outcome *o)
+static __always_inline int allowed_reversed(const struct passage *p, struct outcome *o, __u32 side)
 {
 	struct outcome reversed = {};
 	struct question q = {
@@ -55,7 +55,7 @@ static __always_inline int allowed_reversed(const struct passage *p, struct outc
 		.family = p->question.family,
 		.own = p->question.own == OWN_CLIENT ? OWN_SERVER : p->question.own == OWN_SERVER ? OWN_CLIENT : 0,
 	};
-	judge(&q, &reversed);
+	judge(&q, &reversed, side);
 	if (denied(&reversed))
 		return 0;
 	*o = reversed;
@@ -66,18 +66,20 @@ static __always_inline int verdict(struct bpf_nf_ctx *ctx)
 {
 	struct passage p = {};
 	struct outcome o = {};
+	/* Read once: a packet is judged by one side, also where it is judged twice. */
+	__u32 side = active_side();
 
 	passage_of(ctx, &p);
 	if (p.discovery) {
 		count_word(RULE_DISCOVERY, ctx->skb->len);
 		return NF_ACCEPT;
 	}
-	judge(&p.question, &o);
+	judge(&p.question, &o, side);
 	/* What cannot be read cannot be accepted, where it is anybody's business here. */
 	if (p.malformed && (o.client | o.server) & (PEER_LOCAL | PEER_UNBOUND | PEER_GROUP))
 		o.egress = o.ingress = certain(RULE_MALFORMED | WORD_DENY);
 	int deny = denied(&o);
-	if (deny && picked_up(ctx, &p) && allowed_reversed(&p, &o))
+	if (deny && picked_up(ctx, &p) && allowed_reversed(&p, &o, side))
 		deny = 0;
 	count(&o, ctx->skb->len);
 	if (deny || p.fresh) {
@@ -142,7 +144,7 @@ static __always_inline int guard(struct bpf_nf_ctx *ctx)
 	p.question.family = hook->pf;
 	/* Only the source matters here; the verdict sees to the rest. */
 	from_headers(ctx->skb, &p, p.question.family);
-	if (p.discovery || honest(side, h, &p))
+	if ((p.discovery && is_link_source(&p.question)) || honest(side, h, &p))
 		return NF_ACCEPT;
 	p.fresh = 1;
 	o.egress = o.ingress = certain(RULE_SPOOFED | WORD_DENY);

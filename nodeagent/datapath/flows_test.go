@@ -192,6 +192,39 @@ func TestDiscovery(t *testing.T) {
 	expect(t, "discovery counted", found, true)
 }
 
+// TestDiscoveryIsNoTunnel: the protocols that always pass do so on the link and in
+// one's own name; as a way past the policies they are judged like any other.
+func TestDiscoveryIsNoTunnel(t *testing.T) {
+	l := newLab(t)
+	a, b := l.pods["a"], l.pods["b"]
+	wire, tap := a.packets(), b.packets()
+	packets := map[string]func(mark string) []byte{
+		"IGMP to a pod": func(mark string) []byte {
+			return ipPacket(a.v4, b.v4, 2, []byte("\x16\x00\x00\x00"+mark))
+		},
+		"solicitation from beyond the link": func(mark string) []byte {
+			return icmp6Packet(a.v6, b.v6, 135, 64, mark)
+		},
+		"listener report from beyond the link": func(mark string) []byte {
+			return icmp6Packet(a.v6, b.v6, 131, 64, mark)
+		},
+		"advertisement in another pod's name": func(mark string) []byte {
+			return icmp6Packet(l.pods["c"].v6, b.v6, 136, 255, mark)
+		},
+	}
+	passes := func(name, mark string) bool {
+		wire.send(t, frame(b.mac, a.mac, -1, packets[name](mark+name)))
+		return tap.sees(t, mark+name)
+	}
+	for name := range packets {
+		expect(t, "control: "+name, passes(name, "control "), true)
+	}
+	l.apply(newState().protect("b", false).build())
+	for name := range packets {
+		expect(t, name, passes(name, "judged "), false)
+	}
+}
+
 // TestProbe: the node reaches its pods, from whatever address it speaks, and gets
 // its answers; nobody else does in its name.
 func TestProbe(t *testing.T) {

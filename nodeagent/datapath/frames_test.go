@@ -149,6 +149,16 @@ func tcpPacket(from, to netip.Addr, sport, dport int, flags uint8, payload strin
 	return ipPacket(from, to, protoTCP, s)
 }
 
+// icmp6Packet is an ICMPv6 message of a type, with a target of zeros and a mark.
+func icmp6Packet(from, to netip.Addr, kind, hops uint8, mark string) []byte {
+	m := append(make([]byte, 24), mark...)
+	m[0] = kind
+	binary.BigEndian.PutUint16(m[2:], checksum(m, pseudo(from, to, 58, len(m))))
+	p := ipPacket(from, to, 58, m)
+	p[7] = hops
+	return p
+}
+
 // icmpError says that the port of a packet is unreachable, and quotes the packet.
 func icmpError(from, to netip.Addr, quoted []byte) []byte {
 	kind, code, protocol := byte(3), byte(3), uint8(protoICMP)
