@@ -298,7 +298,8 @@ func TestLateNode(t *testing.T) {
 }
 
 // TestCrowdedOut: endpoints that come after a policy may make it too large. It
-// is refused by name as a whole, and in force again when there is room.
+// is refused by name as a whole, its subjects are cut off meanwhile, and it is in
+// force again when there is room.
 func TestCrowdedOut(t *testing.T) {
 	w := newWorld(t)
 	n1 := w.node("n1")
@@ -314,8 +315,20 @@ func TestCrowdedOut(t *testing.T) {
 		pods = append(pods, w.pod(name, n1, fmt.Sprintf("10.1.7.1%d", i), app(name)))
 	}
 	w.expect(p, "Accepted=False/OverCapacity", "Ready=False/OverCapacity")
-	if got := rules(t, c.synced(a)); len(got) > 0 {
-		t.Errorf("in force in part: %v", got)
+	for _, cond := range p.Status.Conditions {
+		if cond.Type == "Accepted" && !strings.Contains(cond.Message, "its subjects are cut off in ingress") {
+			t.Errorf("message %q", cond.Message)
+		}
+	}
+	if got := rules(t, c.synced(a)); len(got) != 1 || !got["db/(over-capacity)"] {
+		t.Errorf("neither cut off nor whole: %v", got)
+	}
+	// A newer spec that does not fit either changes nothing about that.
+	digest, _ := c.Store.Digest(modelNode(n1))
+	w.update(p, func() { p.Spec.Ingress[0].Name = "renamed" })
+	w.expect(p, "Accepted=False/OverCapacity", "Ready=False/OverCapacity")
+	if got, _ := c.Store.Digest(modelNode(n1)); got != digest {
+		t.Error("a refused spec changes what is in force")
 	}
 	w.delete(pods[0])
 	w.delete(pods[1])

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"palisade.dev/palisade/api/v1alpha1"
@@ -148,6 +149,7 @@ func (e *Engine) settle(passed []*candidate, failed map[*candidate]error, change
 			continue
 		}
 		e.noteRecord(c.record, false)
+		delete(e.crowded, ref)
 		c.policy.inForce, c.policy.model = c.record, c.model
 		e.compiler.PutPolicy(c.model, order(c.record))
 		e.judge(c.policy)
@@ -199,9 +201,15 @@ func (e *Engine) outcomes(keys map[key]bool, changes *merged, counter publish.Co
 func (e *Engine) crowd(changes *merged) []model.PolicyRef {
 	var out []model.PolicyRef
 	for ref, r := range changes.refused {
-		if p := e.policies[ref]; p != nil && p.inForce != nil && !e.crowded[ref] {
+		p := e.policies[ref]
+		if p == nil || p.inForce == nil {
+			continue
+		}
+		// A newer spec that was tried and refused has left its own verdict.
+		told := e.crowded[ref] && !p.outcome.Older && p.outcome.Generation == p.live.GetGeneration()
+		if !told {
 			e.crowded[ref] = true
-			e.refuse(p, v1alpha1.ReasonOverCapacity, r.Error())
+			e.refuse(p, v1alpha1.ReasonOverCapacity, r.Error()+instead(&p.model))
 			p.outcome.Older = false
 			out = append(out, ref)
 		}
@@ -213,10 +221,26 @@ func (e *Engine) crowd(changes *merged) []model.PolicyRef {
 		delete(e.crowded, ref)
 		if p := e.policies[ref]; p != nil {
 			e.judge(p)
+			e.queue.mark(keyOf(ref)) // a newer spec may fit now, too
 		}
 		out = append(out, ref)
 	}
 	return out
+}
+
+// instead says what stands in for a policy that was accepted and does not fit.
+func instead(p *model.Policy) string {
+	var directions []string
+	for _, d := range [...]model.Direction{model.Ingress, model.Egress} {
+		if p.Isolates(d) || len(p.Rules(d)) > 0 {
+			directions = append(directions, strings.ToLower(d.String()))
+		}
+	}
+	where := strings.Join(directions, " and ")
+	if p.Mode == model.Audit {
+		return "; until there is room everything is staged as denied in " + where + ", and nothing is enforced"
+	}
+	return "; until there is room its subjects are cut off in " + where
 }
 
 // prune deletes the records that the batch made superfluous. What fails is tried

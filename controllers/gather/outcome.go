@@ -99,7 +99,7 @@ func (e *Engine) Estimate(p model.Policy) Cost {
 		before[n] = e.compiler.Node(n).Len()
 	}
 	old := e.policies[p.Ref]
-	e.compiler.PutPolicy(p, newest)
+	e.compiler.PutPolicy(p, compile.Candidate)
 	changes := e.compiler.Commit()
 	most := e.Options.CellsPerNode
 	if most == 0 {

@@ -1,7 +1,6 @@
 package gather
 
 import (
-	"math"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -14,10 +13,6 @@ import (
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/policy/translate"
 )
-
-// newest is the order of a spec that has not been accepted yet: it is the first
-// to go where space is short.
-const newest compile.Order = math.MaxInt64
 
 // policy is what the engine knows of one policy object.
 type policy struct {
@@ -52,6 +47,7 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 	if p == nil || p.live.GetUID() != live.GetUID() {
 		p = &policy{}
 		e.policies[ref] = p
+		delete(e.crowded, ref)
 	}
 	p.live = live
 	choice := accepted.Choose(live, e.newest(ref), e.leading.Load())
@@ -70,7 +66,7 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 		e.refuse(p, v1alpha1.ReasonInvalid, err.Error())
 		return nil
 	}
-	e.compiler.PutPolicy(m, newest)
+	e.compiler.PutPolicy(m, compile.Candidate)
 	return &candidate{p, record, m}
 }
 
@@ -99,9 +95,9 @@ func (e *Engine) putInForce(ref model.PolicyRef, p *policy) {
 }
 
 // judge records that the live spec is in force, if it is: on a standby that may
-// have to wait for the leader's verdict.
+// have to wait for the leader's verdict, and a crowded policy for room.
 func (e *Engine) judge(p *policy) {
-	if p.inForce == nil || p.inForce.Generation != p.live.GetGeneration() {
+	if p.inForce == nil || p.inForce.Generation != p.live.GetGeneration() || e.crowded[p.inForce.Ref] {
 		return
 	}
 	if o := &p.outcome; !p.judged || !o.Accepted || o.Generation != p.inForce.Generation {

@@ -10,8 +10,8 @@ import (
 )
 
 // Refusal says why a policy is not in force: it and those that were there before
-// it do not fit together. Nothing of it is enforced, and nothing of the others
-// is missing.
+// it do not fit together. A Candidate leaves nothing behind, any other policy its
+// stand-in. Nothing of the others is missing.
 type Refusal struct {
 	Policy model.PolicyRef
 	Limit  Limit
@@ -84,6 +84,7 @@ func (c *Compiler) refuse(p *policy, why Refusal) {
 	why.Policy = p.ref
 	p.refused = &why
 	c.refused[p] = struct{}{}
+	c.putStandIn(p)
 	c.markSubjects(p.subject)
 	c.assignAll()
 }

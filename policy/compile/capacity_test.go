@@ -76,15 +76,15 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestRefusedPolicyComesBack: once there is room a refused policy is in force,
-// and meanwhile nothing of it is.
-func TestRefusedPolicyComesBack(t *testing.T) {
+// TestRefusedCandidate: of a policy that was never in force nothing is compiled
+// unless it fits.
+func TestRefusedCandidate(t *testing.T) {
 	c := New(Options{CellsPerRuleset: 10})
 	c.PutEndpoint(newcomer("node-0000", nil))
 	c.PutPolicy(greedy("a", 6), 1)
 	c.Commit()
 	alone := c.Digest("node-0000")
-	c.PutPolicy(greedy("b", 6), 2)
+	c.PutPolicy(greedy("b", 6), Candidate)
 	changes := c.Commit()
 	if len(changes.Refused) != 1 || changes.Refused[0].Policy.Name != "b" {
 		t.Fatalf("refused %v", changes.Refused)

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -14,6 +15,10 @@ import (
 // Order says how new a policy is: among policies that contend for space, the one
 // with the greatest order loses.
 type Order int64
+
+// Candidate is the order of a policy that is only tried: it is newer than all
+// others, and if it does not fit, nothing stands in for it.
+const Candidate Order = math.MaxInt64
 
 // Options bound what is compiled.
 type Options struct {

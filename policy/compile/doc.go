@@ -25,7 +25,7 @@
 //   - rulesets and cells: ruleset.go; programs: program.go, judge.go, paint.go
 //   - what a node gets of all that: node.go, noderows.go; what several get, once:
 //     share.go
-//   - what happens if it does not fit: capacity.go
+//   - what happens if it does not fit: capacity.go, standin.go
 //   - in which order all of it happens: commit.go, distribute.go
 //
 // # What a commit costs

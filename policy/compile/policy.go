@@ -18,6 +18,8 @@ type policy struct {
 	order   Order
 	needs   *identity.Needs // nil: expired, so as good as absent
 	refused *Refusal
+	standIn *policy // of the last time that it was refused
+	stands  bool    // it is a stand-in itself
 
 	subject *selector
 	halves  [2]half

@@ -72,12 +72,13 @@ func (c *Compiler) assign(k *kind) {
 	}
 }
 
-// policiesOf lists the policies in force that select a kind, by reference.
+// policiesOf lists the policies in force that select a kind, or their stand-ins,
+// by reference.
 func (c *Compiler) policiesOf(k *kind) []*policy {
 	var out []*policy
 	k.target.Each(func(s *selector) {
 		s.subjects.each(func(p *policy) {
-			if p.refused == nil {
+			if p = p.compiled(); p != nil {
 				out = append(out, p)
 			}
 		})
@@ -120,7 +121,11 @@ func (c *Compiler) rulesetOf(k *kind, d model.Direction, policies []*policy) *ru
 			continue
 		}
 		r.policies = append(r.policies, p)
-		content = append(content, byte(p.ref.Kind))
+		who := byte(p.ref.Kind)
+		if p.stands {
+			who |= 0x80 // a ruleset of its own
+		}
+		content = append(content, who)
 		content = appendText(appendText(content, p.ref.Namespace), p.ref.Name)
 	}
 	for _, p := range ports {
