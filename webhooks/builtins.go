@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -107,10 +109,20 @@ func (b builtin) implementation() func(*rego.Rego) {
 type session struct {
 	facts     Facts
 	estimator Estimator
+	now       func() time.Time
 
 	once      sync.Once
 	system    System
 	systemErr error
+
+	notes []string // what was not looked at; queries of a request run one after the other
+}
+
+// note keeps, once, what a rule could not look at.
+func (s *session) note(text string) {
+	if !slices.Contains(s.notes, text) {
+		s.notes = append(s.notes, text)
+	}
 }
 
 type sessionKey struct{}
@@ -174,7 +186,24 @@ func callCut(ctx context.Context, s *session, args []json.RawMessage) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	return cuts(system, policy), nil
+	found, seen := cuts(system, policy, s.share(ctx))
+	if seen.partial() {
+		s.note("rule 37: " + seen.String())
+	}
+	return found, nil
+}
+
+// share returns whether there is time left for one of the questions of a
+// request: half of what remains to its deadline, so that the other questions,
+// and the answer, have the rest.
+func (s *session) share(ctx context.Context) func() bool {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return func() bool { return true }
+	}
+	start := s.now()
+	end := start.Add(deadline.Sub(start) / 2)
+	return func() bool { return s.now().Before(end) }
 }
 
 // decodePolicy takes the kind and the object of a policy.

@@ -94,10 +94,6 @@ func (f CacheFacts) pods(ctx context.Context) ([]model.Endpoint, error) {
 	return out, nil
 }
 
-// maxNodes bounds the judgement in large clusters. Policies that tell nodes
-// apart by label are rare; the first nodes by name stand for the others.
-const maxNodes = 100
-
 func (f CacheFacts) nodes(ctx context.Context) ([]model.Endpoint, error) {
 	var list corev1.NodeList
 	if err := f.Reader.List(ctx, &list); err != nil {
@@ -112,7 +108,7 @@ func (f CacheFacts) nodes(ctx context.Context) ([]model.Endpoint, error) {
 		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b model.Endpoint) int { return model.CompareEndpointIDs(a.ID, b.ID) })
-	return out[:min(len(out), maxNodes)], nil
+	return out, nil
 }
 
 // apiServer returns the addresses and TCP ports behind the Service kubernetes.
@@ -191,37 +187,52 @@ var unneeded = []string{"health", "metrics"}
 
 // needs lists the connections that the policy system cannot do without: nodes
 // (agents use their network) and the API server to its pods, and its pods to
-// the API server.
+// the API server. Those of one node stand together, after those of the API server.
 func needs(pods, nodes []model.Endpoint, apiServer []netip.AddrPort) []Need {
 	var out []Need
-	add := func(from netip.Addr, fromName string, to netip.Addr, toName string, proto model.Protocol, port model.Port) {
-		if from.Is4() != to.Is4() {
-			return
+	add := func(n Need) {
+		if n.Connection.From.Is4() == n.Connection.To.Is4() {
+			out = append(out, n)
 		}
-		out = append(out, Need{
-			What:       fmt.Sprintf("%s to %s, port %d", fromName, toName, port),
-			Connection: model.Connection{From: from, To: to, Proto: proto, Port: port},
-		})
 	}
 	for _, pod := range pods {
-		podName := "pod " + pod.ID.String()
-		for _, address := range pod.Addresses {
-			for _, port := range pod.Ports {
-				if slices.Contains(unneeded, port.Name) {
-					continue
-				}
-				for _, node := range nodes {
-					for _, from := range node.Addresses {
-						add(from, "node "+node.ID.String(), address, podName, port.Proto, port.Port)
-					}
-				}
-				for _, server := range apiServer {
-					add(server.Addr(), "the API server", address, podName, port.Proto, port.Port)
+		for _, server := range apiServer {
+			for _, n := range reaches(server.Addr(), "the API server", pod) {
+				add(n)
+			}
+			for _, from := range pod.Addresses {
+				add(Need{
+					What:       fmt.Sprintf("pod %s to the API server, port %d", pod.ID, server.Port()),
+					Connection: model.Connection{From: from, To: server.Addr(), Proto: model.ProtoTCP, Port: model.Port(server.Port())},
+				})
+			}
+		}
+	}
+	for _, node := range nodes {
+		for _, pod := range pods {
+			for _, from := range node.Addresses {
+				for _, n := range reaches(from, "node "+node.ID.String(), pod) {
+					n.Node = model.NodeName(node.ID.Name)
+					add(n)
 				}
 			}
-			for _, server := range apiServer {
-				add(address, podName, server.Addr(), "the API server", model.ProtoTCP, model.Port(server.Port()))
+		}
+	}
+	return out
+}
+
+// reaches lists the connections from an address to a pod's needed ports.
+func reaches(from netip.Addr, fromName string, pod model.Endpoint) []Need {
+	var out []Need
+	for _, to := range pod.Addresses {
+		for _, port := range pod.Ports {
+			if slices.Contains(unneeded, port.Name) {
+				continue
 			}
+			out = append(out, Need{
+				What:       fmt.Sprintf("%s to pod %s, port %d", fromName, pod.ID, port.Port),
+				Connection: model.Connection{From: from, To: to, Proto: port.Proto, Port: port.Port},
+			})
 		}
 	}
 	return out

@@ -1,6 +1,8 @@
 package webhooks
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
 
 	"palisade.dev/palisade/policy/model"
@@ -15,20 +17,43 @@ type cut struct {
 	Policy    string `json:"policy"`    // whose rule that is; another's where this one took its Accept away
 }
 
-// cuts judges what the policy system needs twice, as things are and with the
-// policy put in. The reference evaluator is fast enough: there are a few
-// connections and only the policies that select the system's pods.
-func cuts(system System, policy model.Policy) []cut {
-	after := system.Cluster
-	after.Policies = slices.DeleteFunc(slices.Clone(system.Cluster.Policies), func(p model.Policy) bool { return p.Ref == policy.Ref })
-	after.Policies = append(after.Policies, policy)
+// extent is how many of the cluster's nodes a judgement looked at.
+type extent struct{ Judged, Nodes int }
 
-	out := []cut{}
+func (e extent) String() string {
+	return fmt.Sprintf("only %d of %d nodes were judged in the time there is: the policy may cut off others", e.Judged, e.Nodes)
+}
+
+func (e extent) partial() bool { return e.Judged < e.Nodes }
+
+// cuts judges what the policy system needs twice, with the policy put in and,
+// where that denies, as things are. It judges all nodes, one after the other,
+// while there is time for another; the extent says how far it got.
+func cuts(system System, policy model.Policy, more func() bool) ([]cut, extent) {
+	policies := slices.DeleteFunc(slices.Clone(system.Cluster.Policies), func(p model.Policy) bool { return p.Ref == policy.Ref })
+	policies = append(policies, policy)
+	claims := claimsOf(system.Cluster)
+
+	out, seen := []cut{}, extent{Nodes: nodesOf(system.Needs)}
+	var last model.NodeName
 	for _, need := range system.Needs {
-		if reference.Judge(system.Cluster, need.Connection).Verdict() == model.Deny {
-			continue // it is cut already; this policy is not to blame
+		if need.Node != last {
+			if !more() {
+				return out, seen
+			}
+			last = need.Node
+			seen.Judged++
 		}
+		// The evaluator walks all endpoints for each connection; those of its two
+		// addresses are all that it looks for.
+		before := system.Cluster
+		before.Endpoints = slices.Concat(claims[need.Connection.From], claims[need.Connection.To])
+		after := before
+		after.Policies = policies
 		outcome := reference.Judge(after, need.Connection)
+		if outcome.Verdict() != model.Deny || reference.Judge(before, need.Connection).Verdict() == model.Deny {
+			continue // where it is cut already, this policy is not to blame
+		}
 		if d := outcome.Egress.Enforced; d.Verdict == model.Deny {
 			out = append(out, cut{need.What, "egress", d.By.Rule, d.By.Policy.String()})
 		}
@@ -36,5 +61,27 @@ func cuts(system System, policy model.Policy) []cut {
 			out = append(out, cut{need.What, "ingress", d.By.Rule, d.By.Policy.String()})
 		}
 	}
+	return out, seen
+}
+
+// claimsOf lists the endpoints that claim each address.
+func claimsOf(cluster model.Cluster) map[netip.Addr][]model.Endpoint {
+	out := map[netip.Addr][]model.Endpoint{}
+	for _, e := range cluster.Endpoints {
+		for _, a := range e.Addresses {
+			out[a] = append(out[a], e)
+		}
+	}
 	return out
+}
+
+// nodesOf counts the nodes that have needs.
+func nodesOf(needs []Need) int {
+	names := map[model.NodeName]struct{}{}
+	for _, n := range needs {
+		if n.Node != "" {
+			names[n.Node] = struct{}{}
+		}
+	}
+	return len(names)
 }

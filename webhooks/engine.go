@@ -22,6 +22,7 @@ const Deadline = 4 * time.Second
 type Engine struct {
 	facts     Facts
 	estimator Estimator
+	now       func() time.Time
 	rules     atomic.Pointer[[]preparedRule]
 }
 
@@ -41,11 +42,12 @@ type Request struct {
 type Verdict struct {
 	Refused  []Violation
 	Warnings []Violation
+	Notes    []string // what could not be looked at in time, for the author to know
 }
 
 // NewEngine returns an engine with the given rules: file name → Rego.
 func NewEngine(ctx context.Context, modules map[string]string, facts Facts, estimator Estimator) (*Engine, error) {
-	e := &Engine{facts: facts, estimator: estimator}
+	e := &Engine{facts: facts, estimator: estimator, now: time.Now}
 	return e, e.Load(ctx, modules)
 }
 
@@ -103,7 +105,8 @@ func (e *Engine) Rules() []Rule {
 func (e *Engine) Judge(ctx context.Context, req Request) (Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
-	ctx = withSession(ctx, &session{facts: e.facts, estimator: e.estimator})
+	asked := &session{facts: e.facts, estimator: e.estimator, now: e.now}
+	ctx = withSession(ctx, asked)
 
 	var verdict Verdict
 	for _, rule := range *e.rules.Load() {
@@ -129,6 +132,7 @@ func (e *Engine) Judge(ctx context.Context, req Request) (Verdict, error) {
 			verdict.Warnings = append(verdict.Warnings, found...)
 		}
 	}
+	verdict.Notes = asked.notes
 	return verdict, nil
 }
 

@@ -21,12 +21,14 @@ type System struct {
 	// Cluster holds the system's pods, the nodes, their namespaces, and every
 	// policy in force that may select one of those pods.
 	Cluster model.Cluster
-	Needs   []Need
+	// Needs are judged in this order; those of one node stand together.
+	Needs []Need
 }
 
 // Need is a connection that the policy system cannot do without.
 type Need struct {
-	What       string // for example "node n1 to pod palisade-system/controller-x on 9443/tcp"
+	What       string         // for example "node n1 to pod palisade-system/controller-x on 9443/tcp"
+	Node       model.NodeName // whose need it is; empty for the API server's and the pods'
 	Connection model.Connection
 }
 

@@ -58,7 +58,10 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 			"user", req.UserInfo.Username, "reason", response.Result.Message)
 	}
 	count(request.Kind, outcome, slices.Concat(verdict.Refused, verdict.Warnings)...)
-	response.Warnings = warnings(verdict.Warnings)
+	for _, note := range verdict.Notes {
+		response.Warnings = append(response.Warnings, shorten("palisade: "+note, maxWarning))
+	}
+	response.Warnings = append(response.Warnings, warnings(verdict.Warnings)...)
 	return response
 }
 

@@ -1,10 +1,14 @@
 package webhooks
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
 
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/policy/model"
@@ -128,7 +132,7 @@ func TestCutsAreNewOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := cuts(system, cutting)
+	found, _ := cuts(system, cutting, always)
 	if len(found) == 0 {
 		t.Fatal("isolating the system cuts nothing")
 	}
@@ -140,8 +144,77 @@ func TestCutsAreNewOnes(t *testing.T) {
 	system.Cluster.Policies = []model.Policy{cutting}
 	other := cutting
 	other.Ref.Name = "q"
-	if again := cuts(system, other); len(again) != 0 {
+	if again, _ := cuts(system, other, always); len(again) != 0 {
 		t.Errorf("cut by another policy already, and blamed again: %v", again)
+	}
+}
+
+func always() bool { return true }
+
+// manyNodes is the system with more nodes: node-0000 and on, of which the last is
+// the only one with a label.
+func manyNodes(n int) System {
+	system := testSystem()
+	pods, nodes := system.Cluster.Endpoints[:1], slices.Clone(system.Cluster.Endpoints[1:])
+	for i := range n {
+		name := fmt.Sprintf("node-%04d", i)
+		nodes = append(nodes, model.Endpoint{
+			ID: model.EndpointID{Kind: model.EndpointNode, Name: name}, Node: model.NodeName(name),
+			Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 91, byte(i >> 8), byte(i)})},
+		})
+	}
+	nodes[len(nodes)-1].Labels = map[string]string{"pool": "edge"}
+	system.Cluster.Endpoints = slices.Concat(pods, nodes)
+	system.Needs = needs(pods, nodes, nil)
+	return system
+}
+
+// denyingNodes denies one pool of nodes to the policy system.
+func denyingNodes(pool string) *v1alpha1.ClusterwidePolicy {
+	p := denying("p", labelled("kubernetes.io/metadata.name", systemNamespace))
+	selector := labelled("pool", pool)
+	p.Spec.Ingress[0].From = []v1alpha1.Peer{{Nodes: &selector}}
+	return p
+}
+
+func TestLastOfManyNodesIsJudged(t *testing.T) {
+	e := newEngine(t, rules.Modules(), &fakeCluster{system: manyNodes(2000)})
+	verdict, err := e.Judge(t.Context(), policyRequest(t, denyingNodes("edge")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, "refusal", verdict.Refused, "all of cwp/p denies node node-1999 to pod palisade-system/controller, port 9443")
+	if len(verdict.Notes) != 0 {
+		t.Errorf("notes %q, want none: 2,000 nodes are judged in time", verdict.Notes)
+	}
+}
+
+func TestCutsSayHowFarTheyGot(t *testing.T) {
+	policy, err := translateObject(v1alpha1.KindClusterwidePolicy, raw(t, denyingNodes("edge")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	found, seen := cuts(manyNodes(10), policy, func() bool { asked++; return asked <= 5 })
+	if len(found) != 0 || seen != (extent{Judged: 5, Nodes: 12}) || !seen.partial() {
+		t.Errorf("found %v, seen %+v; want nothing in 5 of 12", found, seen)
+	}
+	found, seen = cuts(manyNodes(10), policy, always)
+	if len(found) != 1 || seen.partial() {
+		t.Errorf("found %v, seen %+v; want the last node's cut, and all seen", found, seen)
+	}
+}
+
+// The deadline of a request is far away; its clock says that the time is up.
+func TestNodesNotJudgedAreAWarning(t *testing.T) {
+	e := newEngine(t, rules.Modules(), &fakeCluster{system: manyNodes(10)})
+	start := time.Now()
+	hours := 0
+	e.now = func() time.Time { hours++; return start.Add(time.Duration(hours-1) * time.Hour) }
+	response := (&Handler{Engine: e}).Handle(t.Context(), admit(t, admissionv1.Create, denyingNodes("edge"), nil))
+	want := "palisade: rule 37: only 0 of 12 nodes were judged in the time there is: the policy may cut off others"
+	if !response.Allowed || !slices.Equal(response.Warnings, []string{want}) {
+		t.Errorf("allowed %v, warnings %q; want allowed with %q", response.Allowed, response.Warnings, want)
 	}
 }
 
