@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -52,6 +51,8 @@ type Config struct {
 	// Controller connects; nil for an agent that is fed otherwise.
 	Controller *stream.Enroller
 	KeysFiles  []string
+	// Report goes on where the node cannot enforce, to tell the controller so.
+	Report bool
 	// Guard keeps pods from starting before this agent enforces, and says whether
 	// it does. It is called now and then: others rewrite network configurations.
 	Guard func() (bool, error)
@@ -62,6 +63,8 @@ type Config struct {
 	FlowLog io.Writer
 	// Looker finds the interfaces of pods that nobody reported.
 	Looker Looker
+
+	again time.Duration // between two attempts to enforce; zero: hostEvery
 }
 
 // How often the agent looks after itself.
@@ -75,28 +78,39 @@ const (
 var ErrHost = errors.New("this node cannot enforce policies")
 
 // Run is the agent's life. What was enforced before is in force again before
-// anything else is done, and stays when Run returns.
+// anything else is done, and stays when Run returns. A node that cannot enforce
+// ends it at once, unless c says to report.
 func Run(ctx context.Context, c Config) (err error) {
-	findings := c.Host.Prepare()
+	findings, err := c.prepare()
 	logFindings(c.Log, findings)
-	if fatal := host.Only(findings, host.Fatal); len(fatal) > 0 {
-		return fmt.Errorf("%w: %s", ErrHost, host.Join(fatal))
-	}
-	unlock, err := LockState(c.StateDir)
-	if err != nil {
+	reports := c.Report && c.Controller != nil
+	if err != nil && !reports {
 		return err
 	}
+	unlock, lockErr := LockState(c.StateDir)
+	if lockErr != nil {
+		return lockErr
+	}
 	defer unlock()
+	var dp Datapath
+	if err == nil {
+		dp, findings, err = c.open(findings)
+	}
+	if err != nil {
+		if !reports {
+			return err
+		}
+		c.Log.Error(err, "this node cannot enforce; the controller is told")
+		if dp, findings, err = c.report(ctx, findings); err != nil || dp == nil {
+			return err
+		}
+	}
+	defer func() { err = errors.Join(err, dp.Close()) }()
 	facts, err := openFacts(c.StateDir, c.Log)
 	if err != nil {
 		return err
 	}
 	defer facts.Close()
-	dp, err := c.Open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, dp.Close()) }()
 	a := New(Options{
 		Node: c.Node, Log: c.Log, Kernel: dp, Facts: facts, Disk: store.NewSnapshots(c.StateDir), Now: time.Now,
 		Keys: Keys{Files: c.KeysFiles, Copy: filepath.Join(c.StateDir, keysCopy)}.Load,
@@ -140,49 +154,35 @@ func openFacts(dir string, log logr.Logger) (*facts.Store, error) {
 
 // serve runs the agent's parts until ctx ends or one of them cannot go on.
 func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	hub := flows.NewHub(time.Now)
-	var parts sync.WaitGroup
-	defer parts.Wait()
-	// The order of defers matters: first everybody is told to stop, then waited for.
-	defer cancel(nil)
-	part := func(f func() error) {
-		parts.Go(func() {
-			if err := f(); err != nil && ctx.Err() == nil {
-				cancel(err)
-			}
-		})
-	}
-	loop := func(f func(context.Context)) { part(func() error { f(ctx); return nil }) }
-
-	loop(a.FollowFacts)
-	loop(func(ctx context.Context) {
+	p := newParts(ctx)
+	p.loop(a.FollowFacts)
+	p.loop(func(ctx context.Context) {
 		c.Host.Watch(ctx, hostEvery, func(fs []host.Finding) { a.foundHost(fs) })
 	})
-	loop(func(ctx context.Context) { a.Discover(ctx, c.Looker) })
-	loop(func(ctx context.Context) { c.guard(ctx, a) })
-	loop(func(ctx context.Context) { a.audit(ctx, dp) })
-	loop(func(ctx context.Context) { a.cutting(ctx, dp) })
-	loop(func(ctx context.Context) { a.counting(ctx, dp) })
-	part(func() error { return dp.Flows(ctx, a, hub) })
-	part(func() error { return c.serveCNI(ctx, a) })
-	part(func() error { return c.serveFlows(ctx, hub) })
-	part(func() error { return c.writeFlows(ctx, hub) })
+	p.loop(func(ctx context.Context) { a.Discover(ctx, c.Looker) })
+	p.loop(func(ctx context.Context) { c.guard(ctx, a) })
+	p.loop(func(ctx context.Context) { a.audit(ctx, dp) })
+	p.loop(func(ctx context.Context) { a.cutting(ctx, dp) })
+	p.loop(func(ctx context.Context) { a.counting(ctx, dp) })
+	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
+	p.start(func(ctx context.Context) error { return c.serveCNI(ctx, a) })
+	p.start(func(ctx context.Context) error { return c.serveFlows(ctx, hub) })
+	p.start(func(ctx context.Context) error { return c.writeFlows(ctx, hub) })
 	if c.HTTP != "" {
 		reg := prometheus.NewRegistry()
 		reg.MustRegister(a.Collector(hub), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		part(func() error { return Serve(ctx, c.HTTP, a.Handler(reg)) })
+		p.start(func(ctx context.Context) error { return Serve(ctx, c.HTTP, a.Handler(reg)) })
 	}
 	if c.Controller != nil {
-		client := &stream.Client{Node: c.Node, Version: c.Version, Handler: a, Log: c.Log.WithName("stream"), Dial: c.Controller.Dial, Connected: a.SetConnected}
-		loop(client.Run)
+		p.loop(c.client(a, a).Run)
 	}
-	<-ctx.Done()
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return p.wait()
+}
+
+// client keeps the stream for an agent.
+func (c Config) client(a *Agent, h stream.Handler) *stream.Client {
+	return &stream.Client{Node: c.Node, Version: c.Version, Handler: h, Log: c.Log.WithName("stream"), Dial: c.Controller.Dial, Connected: a.SetConnected}
 }
 
 // foundHost records findings and tells of those that are new.

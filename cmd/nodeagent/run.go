@@ -42,7 +42,9 @@ type runFlags struct {
 const runLong = `run receives snapshots from the controller and keeps this node's kernel, its disk
 and the controller's knowledge of it in step. What was enforced before is in force
 again before the controller is asked for anything newer; when run ends, the kernel
-goes on enforcing.
+goes on enforcing. Where the node cannot enforce, run tells the controller why and
+tries again now and then; without a controller (--controller, or a pod's
+environment) it ends with exit code 2.
 
 It needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN (to look into the
 network namespaces of pods), CAP_SYS_PTRACE where pods run as other users, the
@@ -126,6 +128,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 			Address: address, ServerName: f.certificateName(), Trust: trust,
 			TokenFile: f.tokenFile, Node: f.node, Now: time.Now,
 		},
+		Report:    f.fed(os.Getenv),
 		KeysFiles: trust.Paths("signing-keys"),
 		Exempt:    f.namespace, HTTP: f.http,
 		Looker: facts.Finder{Proc: f.host.Proc},
@@ -182,6 +185,13 @@ func (f *runFlags) address(getenv func(string) string) (string, error) {
 		return net.JoinHostPort(h, p), nil
 	}
 	return f.certificateName() + ":8443", nil
+}
+
+// fed reports whether there is a controller to be told what the node lacks: one
+// that was named, or that of the cluster that this process is a pod of. Without,
+// the address is only a guess.
+func (f *runFlags) fed(getenv func(string) string) bool {
+	return f.controller != "" || getenv("KUBERNETES_SERVICE_HOST") != ""
 }
 
 func logger(verbose bool) (log logr.Logger, flush func()) {

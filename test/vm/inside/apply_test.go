@@ -99,7 +99,7 @@ func TestRefusal(t *testing.T) {
 	for name, args := range map[string][]string{
 		"palisade apply":  {Palisade, "apply", "-f", writeManifests(t), "--node", "guest", "--allow-missing", "--state-dir", state},
 		"nodeagent check": {Agent, "check"},
-		"nodeagent run":   {Agent, "run", "--node", "guest", "--controller", "127.0.0.1:1", "--trust-dir", trust, "--state-dir", state, "--guard-start=false"},
+		"nodeagent run":   {Agent, "run", "--node", "guest", "--trust-dir", trust, "--state-dir", state, "--guard-start=false"},
 	} {
 		before := programs(t)
 		stdout, stderr, code := command(t, args[0], args[1:]...)
