@@ -100,8 +100,8 @@ func (e *Engine) Rules() []Rule {
 // Judge applies every rule for the object's kind. An error means that a rule
 // could not be applied; the caller denies.
 //
-// A violation that the old object already had, of the same rule at the same
-// field, is not one: who updates an object answers for what they change.
+// A violation that the old object already had is not one: who updates an object
+// answers for what they change.
 func (e *Engine) Judge(ctx context.Context, req Request) (Verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, Deadline)
 	defer cancel()
@@ -123,7 +123,7 @@ func (e *Engine) Judge(ctx context.Context, req Request) (Verdict, error) {
 				return Verdict{}, fmt.Errorf("%s could not be applied to the old object: %w", rule, err)
 			}
 			found = slices.DeleteFunc(found, func(v Violation) bool {
-				return slices.ContainsFunc(had, func(h Violation) bool { return h.Field == v.Field })
+				return slices.ContainsFunc(had, v.notWorseThan)
 			})
 		}
 		if rule.Severity == Refuse {
@@ -154,7 +154,10 @@ func (r preparedRule) eval(ctx context.Context, kind string, object map[string]a
 	if err != nil {
 		return nil, err
 	}
-	var found []struct{ Field, Why, Fix string }
+	var found []struct {
+		Field, Why, Fix, Key string
+		Excess               float64
+	}
 	if err := json.Unmarshal(raw, &found); err != nil {
 		return nil, fmt.Errorf("%s: violations: %w", r.path, err)
 	}
@@ -163,7 +166,7 @@ func (r preparedRule) eval(ctx context.Context, kind string, object map[string]a
 		if f.Field == "" || f.Why == "" || f.Fix == "" {
 			return nil, fmt.Errorf("%s: a violation lacks field, why or fix: %s", r.path, raw)
 		}
-		out = append(out, Violation{Rule: r.Rule, Field: f.Field, Why: f.Why, Fix: f.Fix})
+		out = append(out, Violation{Rule: r.Rule, Field: f.Field, Why: f.Why, Fix: f.Fix, Key: cmp.Or(f.Key, f.Why), Excess: f.Excess})
 	}
 	slices.SortFunc(out, func(a, b Violation) int {
 		return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Why, b.Why))

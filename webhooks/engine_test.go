@@ -71,6 +71,12 @@ package palisade.rules.r900
 
 const redRule = `violations contains {"field": "spec.colour", "why": "it is red", "fix": "use green"} if input.object.spec.colour == "red"`
 
+// longRule counts: its reason differs with every count, its key does not.
+const longRule = `violations contains {"field": "spec", "why": sprintf("%d letters", [n]), "fix": "shorten", "key": "letters", "excess": n - 2} if {
+	n := count(input.object.spec.colour)
+	n > 2
+}`
+
 func object(colour string) map[string]any {
 	return map[string]any{"metadata": map[string]any{"name": "p"}, "spec": map[string]any{"colour": colour}}
 }
@@ -106,6 +112,13 @@ func TestJudge(t *testing.T) {
 			},
 			refused: []string{"spec.b"},
 		},
+		"another reason at the same field": {
+			body: `violations contains {"field": "spec", "why": sprintf("it is %s", [input.object.spec.colour]), "fix": "use green"} if input.object.spec.colour != "green"`,
+			req:  Request{Kind: "NetworkPolicy", Object: object("red"), Old: object("blue")}, refused: []string{"spec"},
+		},
+		"more of the same":  {body: longRule, req: Request{Kind: "NetworkPolicy", Object: object("mauve"), Old: object("red")}, refused: []string{"spec"}},
+		"as much as before": {body: longRule, req: Request{Kind: "NetworkPolicy", Object: object("red"), Old: object("tan")}},
+		"less of the same":  {body: longRule, req: Request{Kind: "NetworkPolicy", Object: object("red"), Old: object("mauve")}},
 		"a built-in that meets a bad argument": {
 			// Without strict errors this is undefined, and the object would pass.
 			body: `violations contains {"field": "f", "why": "w", "fix": "x"} if to_number(input.object.spec.colour) > 3`,

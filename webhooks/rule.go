@@ -93,6 +93,16 @@ type Violation struct {
 	Field string // for example spec.subject
 	Why   string // what is wrong
 	Fix   string // what to do about it
+
+	// Key tells what the violation is about apart from how much of it there is:
+	// a rule that counts gives one, else it is Why.
+	Key    string
+	Excess float64 // how much of it there is, where a rule counts
+}
+
+// notWorseThan reports whether an object that had h before is none the worse for v.
+func (v Violation) notWorseThan(h Violation) bool {
+	return v.Field == h.Field && v.Key == h.Key && v.Excess <= h.Excess
 }
 
 // String names the rule, the field and the fix.

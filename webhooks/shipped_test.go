@@ -1,6 +1,7 @@
 package webhooks
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/policy/model"
@@ -147,6 +149,60 @@ func TestCutsAreNewOnes(t *testing.T) {
 	if again, _ := cuts(system, other, always); len(again) != 0 {
 		t.Errorf("cut by another policy already, and blamed again: %v", again)
 	}
+}
+
+// estimates are by priority: what a policy costs before and after an update.
+type estimates map[int32]int
+
+func (e estimates) Estimate(_ context.Context, p model.Policy) (Estimate, error) {
+	return Estimate{Entries: e[p.Priority], Budget: 200}, nil
+}
+
+// Who has a policy that is over its budget may make it smaller and not greater,
+// and hears of an overlap that an update brings beside one that it had.
+func TestUpdatesOfWhatIsWrongAlready(t *testing.T) {
+	costs := estimates{10: 300, 11: 250, 12: 301}
+	tests := map[string]struct {
+		from, to int32
+		refused  string
+	}{
+		"as great as it was": {from: 10, to: 10},
+		"smaller":            {from: 10, to: 11},
+		"greater":            {from: 10, to: 12, refused: "it compiles to 301 entries, the budget is 200"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			e, err := NewEngine(t.Context(), rules.Modules(), &fakeCluster{}, costs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, updated := denying("p", labelled("team", "a")), denying("p", labelled("team", "b"))
+			old.Spec.Priority, updated.Spec.Priority = tc.from, tc.to
+			req := policyRequest(t, updated)
+			req.Old = policyRequest(t, old).Object
+			verdict, err := e.Judge(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectOne(t, "refusal", verdict.Refused, tc.refused)
+		})
+	}
+}
+
+func TestUpdateWithAnotherOverlap(t *testing.T) {
+	others := []v1alpha1.ClusterwidePolicy{*denying("a", labelled("team", "a")), *denying("b", labelled("stage", "b"))}
+	others[1].Spec.Subject.Namespaces.MatchLabels["team"] = "b"
+	e := newEngine(t, rules.Modules(), &fakeCluster{clusterwide: others})
+	wider := v1alpha1.LabelSelector{MatchExpressions: []v1alpha1.LabelSelectorRequirement{
+		{Key: "team", Operator: metav1.LabelSelectorOpIn, Values: []v1alpha1.LabelValue{"a", "b"}},
+	}}
+	req := policyRequest(t, denying("p", wider))
+	req.Old = policyRequest(t, denying("p", labelled("team", "a"))).Object
+	verdict, err := e.Judge(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expectOne(t, "warning", verdict.Warnings, "spec.priority: cwp/b has the same")
 }
 
 func always() bool { return true }

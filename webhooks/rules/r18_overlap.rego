@@ -10,21 +10,15 @@
 #   kinds: [ClusterwidePolicy]
 package palisade.rules.r18_overlap
 
+# One violation per policy, so that an update that meets another one is heard of.
 violations contains violation if {
 	spec := input.object.spec
-	names := sort([other.name |
-		some other in palisade.clusterwide(spec.tier, spec.priority)
-		other.name != input.object.metadata.name
-		palisade.overlap(spec.subject, other.subject)
-	])
-	count(names) > 0
+	some other in palisade.clusterwide(spec.tier, spec.priority)
+	other.name != input.object.metadata.name
+	palisade.overlap(spec.subject, other.subject)
 	violation := {
 		"field": "spec.priority",
-		"why": sprintf("%s has the same and may select the same endpoints", [who(names)]),
+		"why": sprintf("cwp/%s has the same and may select the same endpoints", [other.name]),
 		"fix": "give one of them another priority",
 	}
 }
-
-who(names) := sprintf("cwp/%s", [names[0]]) if count(names) == 1
-
-who(names) := sprintf("cwp/%s (and %d more)", [names[0], count(names) - 1]) if count(names) > 1

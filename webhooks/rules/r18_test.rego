@@ -26,8 +26,11 @@ test_itself_and_disjoint_ones_pass if {
 	count(r18_overlap.violations) == 0 with input as policy with palisade.clusterwide as asked
 }
 
-test_overlap_names_the_first if {
-	some violation in r18_overlap.violations with input as policy with palisade.clusterwide as overlapping
-	violation.field == "spec.priority"
-	startswith(violation.why, "cwp/first (and 1 more) ")
+test_each_overlap_is_named if {
+	violations := r18_overlap.violations with input as policy with palisade.clusterwide as overlapping
+	{v.field | some v in violations} == {"spec.priority"}
+	{v.why | some v in violations} == {
+		"cwp/first has the same and may select the same endpoints",
+		"cwp/second has the same and may select the same endpoints",
+	}
 }

@@ -26,5 +26,7 @@ violations contains violation if {
 		"field": "spec",
 		"why": sprintf("it compiles to %d entries, the budget is %d", [estimate.entries, estimate.budget]),
 		"fix": fix,
+		"key": "budget",
+		"excess": estimate.entries - estimate.budget,
 	}
 }

@@ -13,6 +13,7 @@ test_over if {
 	some violation in r30_budget.violations with input as policy
 		with palisade.estimate as {"entries": 11, "budget": 10, "refused": ""}
 	violation.why == "it compiles to 11 entries, the budget is 10"
+	violation.excess == 1
 }
 
 test_refused_by_the_compiler if {
