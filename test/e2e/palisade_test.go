@@ -138,19 +138,7 @@ func published(t *testing.T) (out []snapshots) {
 	return out
 }
 
-// leaderMetric adds up a metric of the leader over its labels.
-func leaderMetric(t *testing.T, name string) float64 {
-	t.Helper()
-	for controller := range running(t, controllerPart) {
-		text := proxied(t, controller, 8080, "metrics")
-		if metric(t, text, "palisade_leader") == 1 {
-			return metric(t, text, name)
-		}
-	}
-	t.Fatal("no controller leads")
-	return 0
-}
-
+// metric adds up a metric over its labels.
 func metric(t *testing.T, text, name string) (sum float64) {
 	t.Helper()
 	found := false
