@@ -7,8 +7,8 @@ import "net/netip"
 // collision as unlikely as a forged one (docs/adr: identity numbers); they mean
 // nothing to the kernel, for which the agent gives out dense local slots.
 type (
-	// KindID numbers endpoints that are equal in everything that policies look
-	// at, addresses apart: the endpoint half of an identity.
+	// KindID numbers endpoints that no policy in force can tell apart but by
+	// address: the endpoint half of an identity.
 	KindID [16]byte
 	// GroupID numbers a set of peers that some rule names: a selector, a block,
 	// an address group, an entity, a named port as resolved.

@@ -57,7 +57,7 @@ type Tier uint8
 // The tiers, in the order in which they judge. TierBuiltin comes first and
 // TierDefault last; no object can stand in either.
 const (
-	TierBuiltin   Tier = iota // a pod reaches itself, its own node reaches it, spoofed senders are stopped
+	TierBuiltin   Tier = iota // what no policy can change: a pod and itself, a pod and its node, forged senders
 	TierAdmin                 // ClusterwidePolicy, tier Admin
 	TierNamespace             // NetworkPolicy, ours and upstream's
 	TierBaseline              // ClusterwidePolicy, tier Baseline

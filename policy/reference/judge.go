@@ -15,8 +15,8 @@ func Judge(cluster model.Cluster, conn model.Connection) model.Outcome {
 		client:  end{addr: conn.From, endpoint: owner(cluster, conn.From)},
 		server:  end{addr: conn.To, endpoint: owner(cluster, conn.To)},
 	}
-	// A connection needs Allow from the source's egress and from the
-	// destination's ingress.
+	// Both ends are asked, the client about what it sends and the server about what
+	// it receives; each of them can refuse.
 	return model.Outcome{
 		Egress:  q.judge(model.Egress, q.client, q.server),
 		Ingress: q.judge(model.Ingress, q.server, q.client),
@@ -64,8 +64,8 @@ func (q question) judge(direction model.Direction, subject, peer end) model.Judg
 		if p.Expired || !q.protects(p.Subject, subject.endpoint) {
 			continue // an expired policy is as good as absent
 		}
-		// A policy in Audit never accepts, denies, passes or isolates; the
-		// staged world is Enforce plus all Audit.
+		// Audit has no part in the enforced world, in none of the four ways; in the
+		// staged one it counts like everything else.
 		staged = append(staged, p)
 		if p.Mode == model.Enforce {
 			enforced = append(enforced, p)
@@ -113,7 +113,7 @@ func (q question) decide(policies []model.Policy, direction model.Direction, sub
 	if d, ok := q.orderedTier(policies, model.TierBaseline, direction, subject, peer); ok {
 		return d
 	}
-	// 4. Nothing matched: Allow, attributed to the built-in default.
+	// 4. No tier had anything to say: the default, which allows.
 	return model.Decision{Verdict: model.Allow, By: model.Builtin(model.RuleDefault)}
 }
 
@@ -135,9 +135,9 @@ func (m match) decision() model.Decision {
 	}
 }
 
-// orderedTier judges the Admin or the Baseline tier: policies by priority, then
-// Deny before Accept before Pass among equals, then name; inside a policy its
-// rules in order. The first match decides, or passes the connection on.
+// orderedTier judges the Admin or the Baseline tier. Each policy speaks by its
+// first rule that matches, and the policy that goesBefore all others is heard. If
+// what it says is Pass, the tier says nothing.
 func (q question) orderedTier(policies []model.Policy, tier model.Tier, direction model.Direction, subject, peer end) (model.Decision, bool) {
 	var best *match
 	for _, p := range policies {
@@ -177,10 +177,10 @@ func goesBefore(a, b match) bool {
 	return model.ComparePolicyRefs(a.policy.Ref, b.policy.Ref) < 0
 }
 
-// namespaceTier judges the Namespace tier: any matching Deny decides; else any
-// matching Accept; else Deny if any policy isolates the subject in this
-// direction; else the tier says nothing. Where several could be named, the
-// first policy is, and its first rule.
+// namespaceTier judges the Namespace tier, where policies have no order: one Deny
+// that matches outweighs every Accept, one Accept outweighs isolation, and where
+// nobody isolates the subject in this direction the tier is silent. Where several
+// could be named, the first policy is, and its first rule.
 func (q question) namespaceTier(policies []model.Policy, direction model.Direction, subject, peer end) (model.Decision, bool) {
 	var tier []model.Policy
 	for _, p := range policies {

@@ -1,6 +1,7 @@
 // Package corpus holds scenarios that say what policies mean, and reads them for
-// whoever judges: the reference evaluator, the compiled tables, the BPF program
-// by test-run, and real pods. One scenario, one expectation, every judge.
+// every judge there is: package reference, the tables that compile makes, the
+// program in the kernel on made-up packets, and pods that talk to each other. One
+// scenario, one expectation, every judge.
 //
 // A scenario is a txtar file: a comment that says what it shows, manifests, and
 // a file called expect with one connection per line:
