@@ -249,29 +249,47 @@ func (e *Engine) prune(ctx context.Context, keys map[key]bool) {
 	if !e.leading.Load() {
 		return
 	}
-	var superfluous []*accepted.Record
+	parallel(e.superfluous(keys), func(r *accepted.Record) {
+		if err := e.Kept.Drop(ctx, r); err != nil {
+			e.Log.Error(err, "superfluous accepted spec stays for now")
+		}
+	})
+}
+
+// superfluous lists the records of policies that neither are in force nor would
+// be chosen at the next start. The newest one of a policy that exists always
+// stays: a version that cannot compile it is no reason to forget it.
+func (e *Engine) superfluous(keys map[key]bool) []*accepted.Record {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []*accepted.Record
 	for k := range keys {
 		if _, ok := policyKinds[k.kind]; !ok {
 			continue
 		}
 		ref := refOf(k)
-		var inForce *accepted.Record
+		records := e.recordsOf(ref)
+		stays := map[string]bool{}
 		if p := e.policies[ref]; p != nil {
-			inForce = p.inForce
+			var newest *accepted.Record
+			for _, r := range records {
+				if r.UID == p.live.GetUID() && r.Newer(newest) {
+					newest = r
+				}
+			}
+			for _, r := range []*accepted.Record{newest, p.inForce} {
+				if r != nil {
+					stays[r.Name] = true
+				}
+			}
 		}
-		for _, r := range e.recordsOf(ref) {
-			if inForce == nil || r.Name != inForce.Name {
-				superfluous = append(superfluous, r)
+		for _, r := range records {
+			if !stays[r.Name] {
+				out = append(out, r)
 			}
 		}
 	}
-	e.mu.Unlock()
-	parallel(superfluous, func(r *accepted.Record) {
-		if err := e.Kept.Drop(ctx, r); err != nil {
-			e.Log.Error(err, "superfluous accepted spec stays for now")
-		}
-	})
+	return out
 }
 
 // width is how many requests are under way at a time.

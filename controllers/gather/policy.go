@@ -1,6 +1,7 @@
 package gather
 
 import (
+	"fmt"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -51,8 +52,13 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 	}
 	p.live = live
 	choice := accepted.Choose(live, e.newest(ref), e.leading.Load())
-	e.setInForce(ref, p, choice.InForce)
-	if !choice.Try {
+	unreadable := e.setInForce(ref, p, choice.InForce)
+	switch {
+	case choice.Try:
+	case unreadable != nil:
+		e.refuse(p, v1alpha1.ReasonInvalid, fmt.Sprintf("was accepted by another version, and this one cannot compile it: %v", unreadable))
+		return nil
+	default:
 		e.judge(p)
 		return nil
 	}
@@ -70,19 +76,21 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 	return &candidate{p, record, m}
 }
 
-// setInForce makes a record what is compiled of a policy.
-func (e *Engine) setInForce(ref model.PolicyRef, p *policy, r *accepted.Record) {
+// setInForce makes a record what is compiled of a policy. A record that another
+// version accepted may read otherwise now; then nothing is.
+func (e *Engine) setInForce(ref model.PolicyRef, p *policy, r *accepted.Record) error {
+	var unreadable error
 	p.inForce = r
 	if r != nil {
 		m, err := modelOf(withStatus(r.Policy, p.live))
 		if err != nil {
-			// It was accepted by a version that read it otherwise.
 			e.Log.Error(err, "accepted spec cannot be compiled any more", "policy", ref.String())
-			p.inForce = nil
+			p.inForce, unreadable = nil, err
 		}
 		p.model = m
 	}
 	e.putInForce(ref, p)
+	return unreadable
 }
 
 // putInForce gives the compiler what is in force of a policy.
