@@ -141,10 +141,11 @@ func (c *cluster) testLockout(t *testing.T) {
 	if err := c.client.Status().Update(t.Context(), pod); err != nil {
 		t.Fatal(err)
 	}
+	// Two connections: the API server's, and that of node n1.
 	isolating := networkPolicy("isolating")
 	isolating.Namespace = systemNamespace
 	err := c.client.Create(t.Context(), isolating)
-	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "rule 37") || !strings.Contains(err.Error(), "node n1 to pod palisade-system/controller, port 9443") {
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "rule 37") || !strings.Contains(err.Error(), "denies the API server to pod palisade-system/controller, port 9443 (and 1 more)") {
 		t.Errorf("err = %v", err)
 	}
 	isolating.Spec.Mode = v1alpha1.ModeAudit
