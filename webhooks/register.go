@@ -17,7 +17,7 @@ const Path = "/validate-policy"
 // Options are what the webhook needs besides a manager.
 type Options struct {
 	Namespace string    // where the policy system runs; it must not be cut off
-	Estimator Estimator // compiles on a shadow
+	Estimator Estimator // compiles a policy and takes it back
 }
 
 // Register adds the validating webhook to the manager's webhook server. Facts

@@ -150,7 +150,10 @@ func (c *config) addWebhooks(ctx context.Context, mgr manager.Manager, system *c
 type estimator struct{ engine *gather.Engine }
 
 // Estimate implements webhooks.Estimator.
-func (e estimator) Estimate(_ context.Context, p model.Policy) (webhooks.Estimate, error) {
-	cost := e.engine.Estimate(p)
+func (e estimator) Estimate(ctx context.Context, p model.Policy) (webhooks.Estimate, error) {
+	cost, err := e.engine.Estimate(ctx, p)
+	if err != nil {
+		return webhooks.Estimate{}, err
+	}
 	return webhooks.Estimate{Entries: cost.Rows, Budget: cost.Budget, Refused: cost.Refused}, nil
 }

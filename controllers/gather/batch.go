@@ -24,9 +24,11 @@ func (e *Engine) batch(ctx context.Context) {
 		return
 	}
 	started := e.Clock.Now()
+	e.turn <- struct{}{}
 	e.mu.Lock()
 	candidates := e.lookAll(ctx, keys)
-	changes := newMerged(e.compiler.Commit())
+	changes := e.pending()
+	changes.add(e.compiler.Commit())
 	passed := e.sift(candidates, changes)
 	e.mu.Unlock()
 
@@ -38,6 +40,7 @@ func (e *Engine) batch(ctx context.Context) {
 	counter := e.publish(changes)
 	objects := e.outcomes(keys, changes, counter)
 	e.mu.Unlock()
+	<-e.turn
 
 	e.prune(ctx, keys)
 	compileSeconds.Observe(compiled.Sub(started).Seconds())
@@ -74,9 +77,16 @@ type merged struct {
 	refused map[model.PolicyRef]compile.Refusal
 }
 
-func newMerged(c compile.Changes) *merged {
-	m := &merged{nodes: map[model.NodeName]snapshot.Delta{}, gone: map[model.NodeName]bool{}}
-	m.add(c)
+func newMerged() *merged {
+	return &merged{nodes: map[model.NodeName]snapshot.Delta{}, gone: map[model.NodeName]bool{}}
+}
+
+// pending takes what an estimate left to be published.
+func (e *Engine) pending() *merged {
+	m := e.owed
+	if e.owed = nil; m == nil {
+		m = newMerged()
+	}
 	return m
 }
 

@@ -46,6 +46,11 @@ type Engine struct {
 	leading atomic.Bool
 	ready   atomic.Bool
 
+	// turn holds one token while somebody has fed the compiler what is not
+	// settled: a batch that waits for records to be written lets go of mu, not of
+	// this. It is taken before mu.
+	turn chan struct{}
+
 	mu       sync.Mutex // guards what follows, and stands for a consistent compiler
 	compiler *compile.Compiler
 	claims   *claims
@@ -53,6 +58,7 @@ type Engine struct {
 	peers    map[Object]Outcome // ExternalWorkloads and AddressGroups
 	retry    map[model.PolicyRef]bool
 	crowded  map[model.PolicyRef]bool // in force once, over capacity now
+	owed     *merged                  // compiled and not published yet, nil for nothing
 
 	recordsMu sync.Mutex
 	records   map[model.PolicyRef]map[string]*accepted.Record // by name of the revision
@@ -62,6 +68,7 @@ type Engine struct {
 func (e *Engine) init() {
 	e.once.Do(func() {
 		e.queue = newQueue(e.Clock.Now)
+		e.turn = make(chan struct{}, 1)
 		e.compiler = compile.New(e.Options)
 		e.claims = newClaims()
 		e.policies = map[model.PolicyRef]*policy{}

@@ -78,7 +78,7 @@ func TestRecordThatDoesNotCompile(t *testing.T) {
 		t.Errorf("records to drop before the newer one is kept: %v", got)
 	}
 	c.record.At = time.Unix(2000, 0)
-	e.settle([]*candidate{c}, nil, newMerged(e.compiler.Commit()))
+	e.settle([]*candidate{c}, nil, newMerged())
 	if got := e.superfluous(keys); len(got) != 2 {
 		t.Errorf("records to drop afterwards: %v", got)
 	}
