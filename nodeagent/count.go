@@ -71,8 +71,10 @@ func (c *counted) setRules(totals []datapath.Counter) {
 // are too many of them.
 const countEvery = 10 * time.Second
 
-func (a *Agent) counting(ctx context.Context, dp Datapath) {
+func (a *Agent) counting(ctx context.Context, dp Datapath, around *bypass) {
 	every(ctx, countEvery, func() {
+		// Interfaces first: what comes in between, only the hook has counted.
+		around.read(a)
 		pairs, totals, err := dp.Count()
 		if err != nil {
 			if ctx.Err() == nil {
@@ -81,6 +83,7 @@ func (a *Agent) counting(ctx context.Context, dp Datapath) {
 			return
 		}
 		a.counted.setRules(totals)
+		a.found(fromCounters, around.look(packetsOfPods(totals)))
 		for _, p := range pairs {
 			// Pairs of built-in rules have no number, nor have pods that are gone.
 			if local, ok := a.holding.local(facts.PodUID(p.Subject.UID)); ok && p.Rule.Rule != (snapshot.RuleID{}) {

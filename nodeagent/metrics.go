@@ -75,7 +75,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 func (a *Agent) lacks() (missing int, findings []host.Finding) {
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
-	return len(a.status.missing), a.status.findings
+	return len(a.status.missing), a.status.all()
 }
 
 type ruleLabels struct{ tier, policy, rule string }

@@ -82,7 +82,6 @@ var ErrHost = errors.New("this node cannot enforce policies")
 // ends it at once, unless c says to report.
 func Run(ctx context.Context, c Config) (err error) {
 	findings, err := c.prepare()
-	logFindings(c.Log, findings)
 	reports := c.Report && c.Controller != nil
 	if err != nil && !reports {
 		return err
@@ -158,13 +157,13 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	p := newParts(ctx)
 	p.loop(a.FollowFacts)
 	p.loop(func(ctx context.Context) {
-		c.Host.Watch(ctx, hostEvery, func(fs []host.Finding) { a.foundHost(fs) })
+		c.Host.Watch(ctx, hostEvery, a.SetFindings)
 	})
 	p.loop(func(ctx context.Context) { a.Discover(ctx, c.Looker) })
 	p.loop(func(ctx context.Context) { c.guard(ctx, a) })
 	p.loop(func(ctx context.Context) { a.audit(ctx, dp) })
 	p.loop(func(ctx context.Context) { a.cutting(ctx, dp) })
-	p.loop(func(ctx context.Context) { a.counting(ctx, dp) })
+	p.loop(func(ctx context.Context) { a.counting(ctx, dp, &bypass{packets: facts.Packets}) })
 	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
 	p.start(func(ctx context.Context) error { return c.serveCNI(ctx, a) })
 	p.start(func(ctx context.Context) error { return c.serveFlows(ctx, hub) })
@@ -183,26 +182,6 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 // client keeps the stream for an agent.
 func (c Config) client(a *Agent, h stream.Handler) *stream.Client {
 	return &stream.Client{Node: c.Node, Version: c.Version, Handler: h, Log: c.Log.WithName("stream"), Dial: c.Controller.Dial, Connected: a.SetConnected}
-}
-
-// foundHost records findings and tells of those that are new.
-func (a *Agent) foundHost(fs []host.Finding) {
-	_, was := a.lacks()
-	known := map[host.Finding]bool{}
-	for _, f := range was {
-		known[f] = true
-	}
-	var news []host.Finding
-	for _, f := range fs {
-		if !known[f] {
-			news = append(news, f)
-		}
-	}
-	logFindings(a.o.Log, news)
-	if len(was) > 0 && len(fs) == 0 {
-		a.o.Log.Info("this node lacks nothing any more")
-	}
-	a.SetFindings(fs)
 }
 
 func (c Config) guard(ctx context.Context, a *Agent) {

@@ -27,7 +27,7 @@ type status struct {
 	soon chan struct{}
 
 	mu        sync.Mutex
-	findings  []host.Finding
+	findings  [sources][]host.Finding
 	missing   []facts.Missing
 	guarded   bool // pods cannot start before the agent enforces
 	holds     bool // a snapshot is in force
@@ -35,6 +35,19 @@ type status struct {
 	lost      uint64 // flow records lost since the last report
 	factsFail error
 }
+
+// source is who found something that the node lacks. Each has its own findings, and
+// takes back only those.
+type source int
+
+const (
+	fromHost     source = iota // package host
+	fromCounters               // bypass
+	sources
+)
+
+// all are the findings of every source.
+func (s *status) all() []host.Finding { return slices.Concat(s.findings[:]...) }
 
 func newStatus(now func() time.Time) *status { return &status{now: now, soon: make(chan struct{}, 1)} }
 
@@ -81,12 +94,23 @@ func (s *status) factsApplied(err error) {
 	s.factsFail = err
 }
 
-// SetFindings records what the node lacks; see host.Watch.
-func (a *Agent) SetFindings(fs []host.Finding) {
+// SetFindings records what the host lacks; see host.Watch.
+func (a *Agent) SetFindings(fs []host.Finding) { a.found(fromHost, fs) }
+
+// found records the findings of one source, and tells of those that are new.
+func (a *Agent) found(from source, fs []host.Finding) {
 	s := a.status
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.findings = fs
+	was := s.findings[from]
+	if slices.Equal(was, fs) {
+		return
+	}
+	logFindings(a.o.Log, slices.DeleteFunc(slices.Clone(fs), func(f host.Finding) bool { return slices.Contains(was, f) }))
+	s.findings[from] = fs
+	if len(s.all()) == 0 {
+		a.o.Log.Info("this node lacks nothing any more")
+	}
 	s.hurry()
 }
 
@@ -181,7 +205,8 @@ func (s *status) enforcing() *wire.Condition {
 	no := func(reason host.Reason, message string) *wire.Condition {
 		return condition(wire.ConditionEnforcing, false, string(reason), message)
 	}
-	worse := append(host.Only(s.findings, host.Fatal), host.Only(s.findings, host.Bypass)...)
+	findings := s.all()
+	worse := append(host.Only(findings, host.Fatal), host.Only(findings, host.Bypass)...)
 	switch {
 	case len(worse) > 0:
 		return no(worse[0].Reason, host.Join(worse))

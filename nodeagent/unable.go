@@ -120,6 +120,6 @@ func (c Config) tryAgain(ctx context.Context, a *Agent) (Datapath, []host.Findin
 			c.Log.Info("this node can enforce now")
 			return dp, findings
 		}
-		a.foundHost(findings)
+		a.SetFindings(findings)
 	}
 }
