@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/layout"
 	"palisade.dev/palisade/nodeagent/store"
@@ -196,7 +197,7 @@ func (a *Agent) commit(ctx context.Context, s step, t *wire.Transfer, full bool)
 func (a *Agent) realise(ctx context.Context, s step, c snapshot.Commit, full bool, d snapshot.Delta) error {
 	bindings, rev := a.o.Facts.Bindings()
 	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Full: full, Delta: d, Facts: toLayout(s.set, bindings)}
-	if err := a.o.Kernel.Apply(ctx, u); err != nil {
+	if err := a.tell(ctx, u, s.set); err != nil {
 		if g, d := a.o.Kernel.Generation(); g != c.Generation || d != c.Digest {
 			return refusalOf(err)
 		}
@@ -206,6 +207,17 @@ func (a *Agent) realise(ctx context.Context, s step, c snapshot.Commit, full boo
 	}
 	a.o.Facts.Realised(rev, nil)
 	return nil
+}
+
+// tell applies an update that leads to set. Where the kernel's half cannot continue
+// what it has, it gets all rows: the agent holds them, nobody need send them again.
+func (a *Agent) tell(ctx context.Context, u layout.Update, set *snapshot.Set) error {
+	err := a.o.Kernel.Apply(ctx, u)
+	if u.Full || !errors.Is(err, datapath.ErrNotFull) {
+		return err
+	}
+	u.Full, u.Delta = true, snapshot.Diff(snapshot.NewSet(), set)
+	return a.o.Kernel.Apply(ctx, u)
 }
 
 // refusalOf names the reason for which the kernel did not take an update.
@@ -231,7 +243,8 @@ func (a *Agent) applyFacts(ctx context.Context) error {
 		a.o.Facts.Realised(rev, errNoSnapshot)
 		return nil
 	}
-	err := a.o.Kernel.Apply(ctx, layout.Update{Generation: c.Generation, Digest: c.Digest, Facts: toLayout(a.holding.set, bindings)})
+	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Facts: toLayout(a.holding.set, bindings)}
+	err := a.tell(ctx, u, a.holding.set)
 	if err != nil {
 		a.o.Log.Error(err, "addresses of pods were not applied", "revision", rev)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/go-logr/logr"
 	"go.uber.org/goleak"
 
+	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/layout"
 	"palisade.dev/palisade/nodeagent/store"
@@ -45,6 +46,7 @@ type kernel struct {
 	gen    snapshot.Generation
 	digest snapshot.Digest
 	refuse error
+	forgot bool // until the next full update
 	calls  int
 }
 
@@ -55,6 +57,10 @@ func (k *kernel) Apply(_ context.Context, u layout.Update) error {
 	if k.refuse != nil {
 		return k.refuse
 	}
+	if k.forgot && !u.Full {
+		return datapath.ErrNotFull
+	}
+	k.forgot = false
 	if u.Full {
 		k.set = snapshot.NewSet()
 	}
@@ -138,6 +144,23 @@ func TestApplyFullThenDelta(t *testing.T) {
 	again := restart(t, b.dir, &kernel{})
 	if ok, err := again.Recover(context.Background()); !ok || err != nil || again.kernel.digest != two.Digest() {
 		t.Errorf("after a reboot: %t, %v, kernel %s", ok, err, again.kernel.digest)
+	}
+}
+
+// A kernel's half that cannot continue what it has gets all rows, for a delta and
+// for facts alone, and nobody has to send them again.
+func TestForgotten(t *testing.T) {
+	b := newBench(t)
+	one, two := set(node, "a"), set(node, "a", "b")
+	b.mustApply(t, full(1, one))
+	b.kernel.forgot, b.kernel.set = true, snapshot.NewSet()
+	b.mustApply(t, delta(2, one, two))
+	if b.kernel.set.Digest() != two.Digest() {
+		t.Errorf("after a delta: kernel %s, want %s", b.kernel.set.Digest(), two.Digest())
+	}
+	b.kernel.forgot, b.kernel.set = true, snapshot.NewSet()
+	if err := b.applyFacts(context.Background()); err != nil || b.kernel.set.Digest() != two.Digest() || b.kernel.gen.Counter != 2 {
+		t.Errorf("after facts: %v, kernel %s at %s, want %s", err, b.kernel.set.Digest(), b.kernel.gen, two.Digest())
 	}
 }
 

@@ -22,6 +22,8 @@ type Result struct {
 	// Flipped is how long it took until the new state judged, Drain how long until
 	// nothing judged by the old one, Total until both sides were the same again.
 	Flipped, Drain, Total time.Duration
+
+	tried bool // the layout took it, so that what went wrong is no refusal
 }
 
 // errDamaged says that a line read back is not the line written.
@@ -34,6 +36,11 @@ type engine struct {
 	// grow loads programs for tables of another capacity; swap, which it returns,
 	// makes them the ones that judge.
 	grow func(capacity int) (t *Tables, swap func() error, err error)
+	// undone says that the layout took an update back: its image was made anew, and
+	// neither side has it.
+	undone bool
+	// undrained says that somebody may still judge by the side that is idle.
+	undrained bool
 }
 
 // apply takes an update in and makes the kernel judge by it. The layout refuses
@@ -47,6 +54,21 @@ func (e *engine) apply(ctx context.Context, u layout.Update) (Result, error) {
 	if err := e.layout.Apply(u); err != nil {
 		return Result{}, err
 	}
+	r, err := e.publish(start)
+	r.tried = true
+	if r.Flipped == 0 {
+		// The rows of this update must not reach the kernel under the name of another.
+		e.layout.Undo()
+		e.undone = true
+		return r, err
+	}
+	e.layout.Keep()
+	return r, err
+}
+
+// publish makes the kernel judge by the layout. Until Flipped is set in the result,
+// it judges as before.
+func (e *engine) publish(start time.Time) (Result, error) {
 	if e.layout.Len() > e.tables.Capacity() {
 		return e.applyGrown(start)
 	}
@@ -64,6 +86,7 @@ func (e *engine) apply(ctx context.Context, u layout.Update) (Result, error) {
 	if err := e.tables.Flip(idle); err != nil {
 		return r, err
 	}
+	e.undone = false
 	r.Generation, r.Digest = e.layout.Generation()
 	r.Flipped = time.Since(start)
 	drain := time.Now()
@@ -87,10 +110,10 @@ func (e *engine) applyGrown(start time.Time) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	old := e.tables
-	e.tables = bigger
+	old, undrained := e.tables, e.undrained
+	e.tables, e.undrained = bigger, false
 	back := func(err error) (Result, error) {
-		e.tables = old
+		e.tables, e.undrained = old, undrained
 		e.layout.Lost(0)
 		e.layout.Lost(1)
 		return Result{}, errors.Join(err, bigger.Close())
@@ -104,6 +127,7 @@ func (e *engine) applyGrown(start time.Time) (Result, error) {
 	if err := swap(); err != nil {
 		return back(err)
 	}
+	e.undone = false
 	r.Generation, r.Digest = e.layout.Generation()
 	r.Lines = bigger.Writes()
 	r.Flipped = time.Since(start)

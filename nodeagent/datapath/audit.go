@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -67,11 +68,24 @@ func (d *Datapath) Audit(ctx context.Context) (Drift, error) {
 	if !d.engine.layout.Ready() {
 		return drift, nil
 	}
+	if d.engine.undone {
+		return drift, d.republish()
+	}
 	err := d.engine.audit(&drift)
 	if !drift.Empty() {
 		d.stats.Repairs++
 	}
 	return drift, err
+}
+
+// republish writes what is in force again, after an update that did not get as far
+// as that: the image was made anew, so lines that differ are no damage.
+func (d *Datapath) republish() error {
+	r, err := d.engine.publish(time.Now())
+	if err == nil && r.Grown {
+		err = d.removeOthers()
+	}
+	return err
 }
 
 func (e *engine) audit(drift *Drift) error {

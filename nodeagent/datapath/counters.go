@@ -131,8 +131,8 @@ func (d *Datapath) collectPairs() error {
 
 func (d *Datapath) addPair(k bpf.PairKey, v bpf.Pair) {
 	subject, ok := d.engine.layout.Slot(k.Slot)
-	if !ok {
-		return
+	if !ok || d.engine.undone {
+		return // an image made anew gave its numbers anew: better uncounted than another's
 	}
 	p := Pair{
 		Subject: subject, Egress: k.Rule&bpf.WordDeny != 0,

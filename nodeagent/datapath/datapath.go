@@ -62,13 +62,11 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 	}
 	r, err := d.engine.apply(ctx, u)
 	if r.Flipped == 0 {
-		if err != nil && d.engine.layout.Ready() {
-			if g, _ := d.engine.layout.Generation(); g == u.Generation {
-				d.stats.Failures++
-				return r, err
-			}
+		if r.tried {
+			d.stats.Failures++
+		} else {
+			d.stats.Refusals++
 		}
-		d.stats.Refusals++
 		return r, err
 	}
 	d.generation, d.digest = r.Generation, r.Digest

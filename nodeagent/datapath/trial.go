@@ -56,7 +56,7 @@ func newTrial(o TrialOptions, tables *Tables) (*Trial, error) {
 		o.Questions = defaultQuestions
 	}
 	t := &Trial{options: o}
-	t.engine = engine{layout.New(o.Layout), tables, t.grown}
+	t.engine = engine{layout: layout.New(o.Layout), tables: tables, grow: t.grown}
 	if err := t.load(tables); err != nil {
 		return nil, errors.Join(err, tables.Close())
 	}

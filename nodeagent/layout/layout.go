@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -55,7 +54,8 @@ type Layout struct {
 	ports   map[uint32]uint32 // owners by interface
 	extents *extents
 
-	writing    bool // the image is no longer what it was before this update
+	writing    bool   // the image is no longer what it was before this update
+	undo       func() // takes the last update back
 	generation snapshot.Generation
 	digest     snapshot.Digest
 }
@@ -98,24 +98,50 @@ func (l *Layout) AdoptRules(ids []snapshot.RuleID) {
 // Apply takes an update in, or nothing of it.
 func (l *Layout) Apply(u Update) error {
 	c := newChanges()
-	before, first := l.n, l.im == nil
-	l.writing = false
-	if err := l.apply(c, u); err != nil {
+	before, ready, generation, digest := l.n, l.Ready(), l.generation, l.digest
+	l.writing, l.undo = false, nil
+	back := func() {
 		c.rollback()
-		l.n = before
-		if first {
-			l.forget()
-			l.im = nil
-		} else if l.writing {
-			// What the rows say fitted before, so it does again.
-			err = errors.Join(err, l.rebuild())
-		}
+		l.n, l.generation, l.digest = before, generation, digest
+		l.restore(ready)
+	}
+	if err := l.apply(c, u); err != nil {
+		back()
 		return err
 	}
 	l.generation, l.digest = u.Generation, u.Digest
 	l.emitHeader()
+	l.undo = back
 	return nil
 }
+
+// restore makes the image of rows that were taken back. What they say fitted
+// before, so it does again; if it does not, only a full update can follow.
+func (l *Layout) restore(ready bool) {
+	if ready && !l.writing {
+		return
+	}
+	if !ready || l.rebuild() != nil {
+		l.forget()
+		l.im = nil
+		return
+	}
+	l.emitHeader()
+}
+
+// Undo takes the last update back, for a caller that could not bring it into
+// force. Nothing is known of what either side holds then, and the image may need
+// more lines than before.
+func (l *Layout) Undo() {
+	if l.undo == nil {
+		return
+	}
+	l.undo()
+	l.undo = nil
+}
+
+// Keep says that the last update is in force: it is not taken back any more.
+func (l *Layout) Keep() { l.undo = nil }
 
 func (l *Layout) apply(c *changes, u Update) error {
 	if err := l.store.take(c, u); err != nil {

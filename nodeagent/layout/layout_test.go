@@ -399,3 +399,49 @@ func TestSameImage(t *testing.T) {
 		}
 	}
 }
+
+// TestUndo: an update that was taken back leaves the answers and the name of the one
+// before, and the next delta starts from that.
+func TestUndo(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		l := New(Options{Unbound: UnboundAllow})
+		first, firstAll := rowtest.Random(rt)
+		second, secondAll := rowtest.Random(rt)
+		l.Undo() // nothing to take back
+		whole := Update{Generation: generation(1), Full: true, Delta: first.Full()}
+		if err := l.Apply(whole); err != nil {
+			rt.Fatal(err)
+		}
+		if rapid.Bool().Draw(rt, "first") {
+			if l.Undo(); l.Ready() {
+				rt.Fatal("ready, although the first update was taken back")
+			}
+			if err := l.Apply(whole); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		l.Keep()
+		l.Undo() // what is in force stays
+		u := Update{Generation: generation(2), Delta: snapshot.Diff(first.Set(), second.Set())}
+		if rapid.Bool().Draw(rt, "full") {
+			u.Full, u.Delta = true, second.Full()
+		}
+		if err := l.Apply(u); err != nil {
+			rt.Fatal(err)
+		}
+		l.Undo()
+		if g, _ := l.Generation(); g != generation(1) || l.Line(0) == (bpf.Line{}) {
+			rt.Fatalf("generation %s after an update that was taken back", g)
+		}
+		compareAll(t, rt, l, first, firstAll)
+		for side := range 2 {
+			if _, whole := l.Pending(side); !whole {
+				rt.Fatalf("side %d is taken for one that has the image made anew", side)
+			}
+		}
+		if err := l.Apply(Update{Generation: generation(2), Delta: snapshot.Diff(first.Set(), second.Set())}); err != nil {
+			rt.Fatal(err)
+		}
+		compareAll(t, rt, l, second, secondAll)
+	})
+}

@@ -1,0 +1,106 @@
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"palisade.dev/palisade/bpf"
+	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/layout/rowtest"
+	"palisade.dev/palisade/snapshot"
+)
+
+var errInjected = errors.New("injected")
+
+// failing is a trial that can be made to fail.
+type failing struct {
+	*Trial
+	t *testing.T
+}
+
+func newFailing(t *testing.T) failing {
+	t.Helper()
+	needRoot(t)
+	trial, err := NewTrial(TrialOptions{Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := trial.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return failing{trial, t}
+}
+
+func (f failing) apply(counter uint64, b *rowtest.Builder) error {
+	_, err := f.Apply(f.t.Context(), layout.Update{Generation: snapshot.Generation{Counter: counter}, Full: true, Delta: b.Full(), Facts: []layout.Binding{}})
+	return err
+}
+
+// judged checks what becomes of a connection from a to b, and by which generation.
+func (f failing) judged(when string, deny bool, counter uint64) {
+	f.t.Helper()
+	q, err := Connection{From: netip.MustParseAddr("10.1.0.11"), To: netip.MustParseAddr("10.1.0.12"), Protocol: protoTCP, Port: 8080}.question()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	raw, err := f.answer([]bpf.Question{q})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if got := f.judgement(raw[0].Ingress).Enforced.Deny; got != deny || raw[0].Counter != counter {
+		f.t.Errorf("%s: denied %v by generation %d, want %v by %d", when, got, raw[0].Counter, deny, counter)
+	}
+}
+
+// crowd adds addresses beyond the room of the first tables.
+func crowd(b *rowtest.Builder) *rowtest.Builder {
+	for i := range 40_000 {
+		b.Address(fmt.Sprintf("10.%d.%d.%d", 100+i>>16, i>>8&255, i&255), "a", fmt.Sprintf("uid-far-%d", i))
+	}
+	return b
+}
+
+// TestFailureBeforeFlip: the rows of an update that did not get into force reach the
+// kernel neither with the next facts nor with a repair, under another's name.
+func TestFailureBeforeFlip(t *testing.T) {
+	f := newFailing(t)
+	if err := f.apply(1, newState().protect("b", false).build()); err != nil {
+		t.Fatal(err)
+	}
+	f.judged("at first", true, 1)
+	grow := f.grow
+	f.grow = func(int) (*Tables, func() error, error) { return nil, nil, errInjected }
+	open := func() *rowtest.Builder { return crowd(newState().build()) }
+	if err := f.apply(2, open()); !errors.Is(err, errInjected) {
+		t.Fatalf("error %v, want %v", err, errInjected)
+	}
+	f.judged("after the failure", true, 1)
+	if g, _ := f.layout.Generation(); g.Counter != 1 {
+		t.Errorf("the layout is at generation %s", g)
+	}
+	if _, err := f.Apply(t.Context(), layout.Update{Generation: snapshot.Generation{Counter: 1}, Facts: []layout.Binding{}}); err != nil {
+		t.Fatal(err)
+	}
+	f.judged("after facts", true, 1)
+	f.grow = func(capacity int) (*Tables, func() error, error) {
+		bigger, _, err := grow(capacity)
+		return bigger, func() error { return errInjected }, err
+	}
+	if err := f.apply(2, open()); !errors.Is(err, errInjected) {
+		t.Fatalf("error %v, want %v", err, errInjected)
+	}
+	if _, err := f.publish(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	f.judged("after a repair", true, 1)
+	f.grow = grow
+	if err := f.apply(2, open()); err != nil {
+		t.Fatal(err)
+	}
+	f.judged("at last", false, 2)
+}
