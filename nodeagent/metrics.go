@@ -27,6 +27,7 @@ var (
 	descFindings    = desc("host_findings", "What the node lacks, by severity.", "severity")
 	descPackets     = desc("rule_packets_total", "Packets that a rule decided, since the rule came.", "tier", "policy", "rule")
 	descBytes       = desc("rule_bytes_total", "Bytes of the packets that a rule decided, since the rule came.", "tier", "policy", "rule")
+	descAudits      = desc("audits_total", "Comparisons of the kernel with the snapshot by what came of them; repaired: somebody had changed the kernel's tables or hooks.", "result")
 	descFlows       = desc("flow_records_total", "Flow records by what became of them.", "result")
 )
 
@@ -50,6 +51,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	counter(descGenerations, n.Refused, "refused")
 	counter(descFacts, n.FactsApplied, "applied")
 	counter(descFacts, n.FactsFailed, "failed")
+	counter(descAudits, n.AuditsClean, "clean")
+	counter(descAudits, n.AuditsRepaired, "repaired")
+	counter(descAudits, n.AuditsFailed, "failed")
 	gauge(descConnected, truth(n.Connected))
 	commit, _ := c.agent.holding.current()
 	gauge(descCounter, float64(commit.Generation.Counter), number(commit.Generation.Epoch), number(commit.Generation.Term))

@@ -72,6 +72,7 @@ const (
 	hostEvery  = 10 * time.Second
 	guardEvery = 30 * time.Second
 	auditEvery = 5 * time.Minute
+	auditAgain = 10 * time.Second // after one that could not be finished
 )
 
 // ErrHost says that the node lacks what enforcement cannot do without.
@@ -161,7 +162,7 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	})
 	p.loop(func(ctx context.Context) { a.Discover(ctx, c.Looker) })
 	p.loop(func(ctx context.Context) { c.guard(ctx, a) })
-	p.loop(func(ctx context.Context) { a.audit(ctx, dp) })
+	p.loop(func(ctx context.Context) { a.auditing(ctx, dp) })
 	p.loop(func(ctx context.Context) { a.cutting(ctx, dp) })
 	p.loop(func(ctx context.Context) { a.counting(ctx, dp, &bypass{packets: facts.Packets}) })
 	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
@@ -194,18 +195,6 @@ func (c Config) guard(ctx context.Context, a *Agent) {
 			c.Log.Error(err, "pods may start before this agent enforces")
 		}
 		a.SetGuarded(ok && err == nil)
-	})
-}
-
-func (a *Agent) audit(ctx context.Context, dp Datapath) {
-	every(ctx, auditEvery, func() {
-		drift, err := dp.Audit(ctx)
-		switch {
-		case err != nil && ctx.Err() == nil:
-			a.o.Log.Error(err, "the kernel's tables could not be compared with the snapshot")
-		case drift != "":
-			a.o.Log.Info("somebody changed the kernel's tables; they are as they should be again", "drift", drift)
-		}
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 // Counts are what happened since the agent started.
 type Counts struct {
 	Realised, Refused, FactsApplied, FactsFailed uint64
+	AuditsClean, AuditsRepaired, AuditsFailed    uint64
 	Connected                                    bool
 	LastRealised                                 time.Time
 	LastRefusal                                  string
@@ -31,6 +32,7 @@ type status struct {
 	missing   []facts.Missing
 	guarded   bool // pods cannot start before the agent enforces
 	holds     bool // a snapshot is in force
+	audited   bool // the last audit found every hook attached, or attached it
 	counts    Counts
 	lost      uint64 // flow records lost since the last report
 	factsFail error
@@ -43,6 +45,7 @@ type source int
 const (
 	fromHost     source = iota // package host
 	fromCounters               // bypass
+	fromAudit                  // auditing
 	sources
 )
 
@@ -218,7 +221,10 @@ func (s *status) enforcing() *wire.Condition {
 	if m := slices.DeleteFunc(slices.Clone(s.missing), func(m facts.Missing) bool { return !m.Bypass }); len(m) > 0 {
 		return no(host.ReasonBypassed, describe(m))
 	}
-	return condition(wire.ConditionEnforcing, true, reasonFine, "every hook is attached")
+	if !s.audited {
+		return condition(wire.ConditionEnforcing, true, reasonFine, "a snapshot is in force")
+	}
+	return condition(wire.ConditionEnforcing, true, reasonFine, "a snapshot is in force, and every hook was attached at the last audit")
 }
 
 // conditionBound: every pod of the node is bound to its interface, so that nobody

@@ -31,11 +31,12 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonPrivileges Reason = "PrivilegesMissing" // the agent may not do its work
-	ReasonBPFFS      Reason = "BPFFSMissing"      // programs cannot be pinned
-	ReasonKernel     Reason = "KernelUnsupported" // the kernel lacks what enforcement needs
-	ReasonSysctl     Reason = "SysctlOff"         // a setting is off and cannot be set
-	ReasonBypassed   Reason = "DatapathBypassed"  // traffic goes around the hooks
+	ReasonPrivileges Reason = "PrivilegesMissing"  // the agent may not do its work
+	ReasonBPFFS      Reason = "BPFFSMissing"       // programs cannot be pinned
+	ReasonKernel     Reason = "KernelUnsupported"  // the kernel lacks what enforcement needs
+	ReasonSysctl     Reason = "SysctlOff"          // a setting is off and cannot be set
+	ReasonBypassed   Reason = "DatapathBypassed"   // traffic goes around the hooks
+	ReasonUnverified Reason = "DatapathUnverified" // nobody knows what the kernel holds
 )
 
 // Finding is one thing that is not as it must be.
