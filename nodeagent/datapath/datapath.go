@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,7 +57,7 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 	if d.engine.tables == nil {
 		return Result{}, errClosed
 	}
-	first := !d.engine.layout.Ready()
+	first := !d.engine.layout.Ready() || d.deferred
 	if err := d.collectPairs(); err != nil {
 		return Result{}, err
 	}
@@ -69,6 +70,14 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 		}
 		return r, err
 	}
+	if d.deferred {
+		// Nothing judges by these tables yet, nor is anything in force if that fails.
+		if placed := d.takePlace(d.programs); placed != nil {
+			d.stats.Failures++
+			return Result{}, errors.Join(placed, err)
+		}
+		d.deferred = false
+	}
 	d.generation, d.digest = r.Generation, r.Digest
 	d.stats.Applies++
 	d.stats.Lines += r.Lines
@@ -79,12 +88,6 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 	if err != nil {
 		d.stats.Failures++
 		return r, err
-	}
-	if d.deferred {
-		if err := d.takePlace(d.programs); err != nil {
-			return r, err
-		}
-		d.deferred = false
 	}
 	if first || r.Grown {
 		if err := d.removeOthers(); err != nil {

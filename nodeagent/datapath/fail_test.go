@@ -104,3 +104,37 @@ func TestFailureBeforeFlip(t *testing.T) {
 	}
 	f.judged("at last", false, 2)
 }
+
+// TestNotInPlace: a generation by which nothing judges is not told as one in force.
+func TestNotInPlace(t *testing.T) {
+	l := newLab(t)
+	l.open()
+	good := l.dp.programs.guard
+	bad, err := good.Clone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bad.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.dp.programs.guard = bad
+	u := layout.Update{Generation: snapshot.Generation{Counter: 7}, Full: true, Delta: newState().protect("b", false).build().Full(), Facts: l.facts()}
+	if r, err := l.dp.Apply(t.Context(), u); err == nil || r.Flipped != 0 {
+		t.Fatalf("result %+v, error %v", r, err)
+	}
+	if g, _ := l.dp.Generation(); g != (snapshot.Generation{}) {
+		t.Errorf("generation %s is told to be in force", g)
+	}
+	l.dp.programs.guard = good
+	if _, err := l.dp.Apply(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	if g, _ := l.dp.Generation(); g != u.Generation {
+		t.Errorf("generation %s, want %s", g, u.Generation)
+	}
+	l.node.in(func() {
+		if drift, err := l.dp.Audit(t.Context()); err != nil || !drift.Empty() {
+			t.Errorf("drift %s, error %v", drift, err)
+		}
+	})
+}
