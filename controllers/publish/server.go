@@ -38,8 +38,11 @@ type Server struct {
 	Version   string
 	// RetryRefused is when a refused state is sent again, 0: after 30 s.
 	RetryRefused time.Duration
-	Log          logr.Logger
-	Now          func() time.Time
+	// CheckSigner is how often an agent's snapshot is compared with the key that
+	// signs now, 0: every 10 min.
+	CheckSigner time.Duration
+	Log         logr.Logger
+	Now         func() time.Time
 
 	wire.UnimplementedSnapshotsServer
 
@@ -55,6 +58,7 @@ const (
 	helloTimeout    = 10 * time.Second
 	reportSeconds   = 10
 	retryRefused    = 30 * time.Second
+	checkSigner     = 10 * time.Minute
 	shutdownTimeout = 2 * time.Second
 )
 

@@ -2,6 +2,7 @@ package publish_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"net"
 	"net/netip"
@@ -34,6 +35,7 @@ type house struct {
 	address  string
 	term     atomic.Uint32
 	epoch    atomic.Uint32
+	ahead    atomic.Int64 // of the server's clock
 	stop     context.CancelFunc
 }
 
@@ -46,7 +48,8 @@ func newHouse(t *testing.T, store *publish.Store, material *trust.Material, term
 		Store: store, Tracker: h.tracker, Material: func() *trust.Material { return h.material },
 		Term:      func() (uint32, uint32) { return h.epoch.Load(), h.term.Load() },
 		Identify:  func(_ context.Context, token string) (string, error) { return identify(token) },
-		Addresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Version: "test", RetryRefused: 50 * time.Millisecond, Log: testr.New(t), Now: time.Now,
+		Addresses: []net.IP{net.IPv4(127, 0, 0, 1)}, Version: "test", RetryRefused: 50 * time.Millisecond, Log: testr.New(t),
+		Now: func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }, CheckSigner: 5 * time.Millisecond,
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -320,6 +323,56 @@ func TestSecondAgentReplacesTheFirst(t *testing.T) {
 		t.Errorf("first agent ended by %v", err)
 	}
 	eventually(t, "the second agent", h.holds(second))
+}
+
+// TestQuietNodeGetsTheNewSignature: what a node holds is signed by the new key
+// once that signs, though nothing else changes, and once only.
+func TestQuietNodeGetsTheNewSignature(t *testing.T) {
+	material := newMaterial(t)
+	material.Signing[0].Created = time.Now().Add(-100 * 24 * time.Hour)
+	keys, rotated, err := material.Signing.Rotate(time.Now(), trust.FreshKey)
+	if err != nil || !rotated || len(keys) != 2 {
+		t.Fatalf("keys %d, rotated %t, %v", len(keys), rotated, err)
+	}
+	material.Signing = keys
+	id := func(i int) snapshot.KeyID { return snapshot.KeyIDOf(keys[i].Private.Public().(ed25519.PublicKey)) }
+	h := newHouse(t, storeOf("node-a", "node-b"), material, 1)
+	a, b := h.agent("node-a"), h.agent("node-b")
+	stop := run(t, a)
+	run(t, b)
+	eventually(t, "the first snapshot", h.holds(a))
+	eventually(t, "the first snapshot of the other", h.holds(b))
+	if got := a.Transfers(); len(got) != 1 || got[0].Signer != id(0) {
+		t.Errorf("transfers %+v", got)
+	}
+	_, before := a.State()
+
+	h.ahead.Store(int64(25 * time.Hour))
+	for _, agent := range []*fakeagent.Agent{a, b} {
+		eventually(t, "the new signature", func() bool { return len(agent.Transfers()) == 2 })
+	}
+	eventually(t, "the answer", h.holds(a))
+	got := a.Transfers()
+	if again := got[1]; again.Full || again.Changes != 0 || again.Signer != id(1) || again.Generation.Compare(got[0].Generation) <= 0 {
+		t.Errorf("transfers %+v", got)
+	}
+	if g, set := a.State(); g != got[1].Generation || set.Digest() != before.Digest() {
+		t.Errorf("agent holds %s, %s; before it was %s", g, set.Digest(), before.Digest())
+	}
+	h.publish("10.0.0.1")
+	eventually(t, "a change", h.holds(a))
+	if got := a.Transfers(); len(got) != 3 || got[2].Changes != 1 || got[2].Signer != id(1) {
+		t.Errorf("transfers %+v", got)
+	}
+	// Nobody knows who signed what an agent brings along, while both are trusted.
+	h.ahead.Store(0)
+	stop()
+	eventually(t, "noticing that the agent is gone", func() bool { return !h.tracker.Node("node-a").Connected })
+	run(t, a)
+	eventually(t, "the agent being back", h.holds(a))
+	h.ahead.Store(int64(25 * time.Hour))
+	eventually(t, "the new signature again", func() bool { return len(a.Transfers()) == 4 })
+	eventually(t, "the answer", h.holds(a))
 }
 
 func TestReports(t *testing.T) {

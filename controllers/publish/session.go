@@ -35,13 +35,16 @@ type session struct {
 	stream wire.Snapshots_StreamServer
 	cancel context.CancelCauseFunc
 
-	held     Counter // what the agent enforces, if known
-	digest   snapshot.Digest
-	known    bool
-	inFlight *wire.Transfer // sent and not answered
-	step     Counter        // the counter of inFlight
-	refused  Counter        // nothing up to here is sent again before retry
-	retry    <-chan time.Time
+	held   Counter // what the agent enforces, if known
+	digest snapshot.Digest
+	known  bool
+	signer snapshot.KeyID // who signed that
+	// generation is what the agent calls it.
+	generation snapshot.Generation
+	inFlight   *wire.Transfer // sent and not answered
+	step       Counter        // the counter of inFlight
+	refused    Counter        // nothing up to here is sent again before retry
+	retry      <-chan time.Time
 }
 
 // Stream serves one agent.
@@ -144,6 +147,8 @@ func (n *session) run(ctx context.Context, hello *wire.Hello, messages <-chan *w
 		return err
 	}
 	log.Info("agent connected", "version", hello.GetVersion(), "holds", wire.ToGeneration(hello.GetGeneration()).String(), "known", n.known)
+	check := time.NewTicker(cmp.Or(n.server.CheckSigner, checkSigner))
+	defer check.Stop()
 	for {
 		changed := n.server.Store.Changed()
 		if err := n.send(); err != nil {
@@ -155,6 +160,7 @@ func (n *session) run(ctx context.Context, hello *wire.Hello, messages <-chan *w
 				return streamError(err)
 			}
 		case <-changed:
+		case <-check.C:
 		case <-n.retry:
 			n.refused, n.retry = 0, nil
 		case <-ctx.Done():
@@ -173,8 +179,9 @@ func (n *session) open(hello *wire.Hello) error {
 		n.digest = digest
 		n.held, n.known = n.server.Store.Locate(n.node, digest)
 	}
+	n.generation, n.signer = wire.ToGeneration(hello.GetGeneration()), n.server.oldestSigner()
 	n.server.Tracker.connected(n.node, hello.GetVersion(), n.held, n.known)
-	held, ours := wire.ToGeneration(hello.GetGeneration()), n.server.generation(0)
+	held, ours := n.generation, n.server.generation(0)
 	if hello.GetGeneration() != nil && (held.Epoch > ours.Epoch || held.Epoch == ours.Epoch && held.Term > ours.Term) {
 		n.refuse(Refusal{
 			Counter: n.server.Store.Counter(), Reason: wire.ReasonReplay,
@@ -192,6 +199,9 @@ func (n *session) send() error {
 		return nil
 	}
 	step, ok := n.server.Store.Next(n.node, n.held, n.known)
+	if !ok {
+		step, ok = n.renewal()
+	}
 	if !ok {
 		return nil
 	}
@@ -220,6 +230,7 @@ func (n *session) acknowledged(a *wire.Ack) error {
 		return fmt.Errorf("acknowledgement of what was not sent: %w", wire.ErrProtocol)
 	}
 	n.held, n.digest, n.known = n.step, t.Commit.Digest, true
+	n.generation, n.signer = t.Commit.Generation, t.Signature.Key
 	n.inFlight, n.refused, n.retry = nil, 0, nil
 	n.server.Tracker.acknowledged(n.node, n.step)
 	return nil

@@ -264,6 +264,24 @@ func (s *Store) Next(node model.NodeName, held Counter, known bool) (Step, bool)
 	return Step{Counter: s.counter, Digest: s.digest(set), Delta: d}, found
 }
 
+// Again returns a step that changes nothing, under the newest counter, for a node
+// that lacks nothing; it reports false for any other node.
+func (s *Store) Again(node model.NodeName, held Counter) (Step, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set, ok := s.nodes[node]
+	from, remembered := s.after(held)
+	if !ok || !remembered {
+		return Step{}, false
+	}
+	for i := from; i < len(s.log); i++ {
+		if s.log[i].touches(node) {
+			return Step{}, false
+		}
+	}
+	return Step{Counter: s.counter, Digest: s.digest(set)}, true
+}
+
 // full is a node's whole snapshot as a delta from nothing. When a leader starts,
 // every node may ask for one: the common entries, most of it, are sorted once.
 func (s *Store) full(own *snapshot.Set) snapshot.Delta {

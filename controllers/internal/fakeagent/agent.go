@@ -45,6 +45,7 @@ type Received struct {
 	Full       bool
 	Generation snapshot.Generation
 	Changes    int
+	Signer     snapshot.KeyID
 }
 
 // State is what the agent holds.
@@ -189,7 +190,7 @@ func (a *Agent) answer(t *wire.Transfer) *wire.AgentMessage {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.transfers = append(a.transfers, Received{t.Base == nil, t.Commit.Generation, len(t.Delta.Upserts) + len(t.Delta.Deletes)})
+	a.transfers = append(a.transfers, Received{t.Base == nil, t.Commit.Generation, len(t.Delta.Upserts) + len(t.Delta.Deletes), t.Signature.Key})
 	if a.Answer != nil {
 		if r := a.Answer(t); r != nil {
 			return refuse(r.GetReason(), r.GetMessage())
