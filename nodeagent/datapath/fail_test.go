@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/layout"
 	"palisade.dev/palisade/nodeagent/layout/rowtest"
@@ -110,14 +112,7 @@ func TestNotInPlace(t *testing.T) {
 	l := newLab(t)
 	l.open()
 	good := l.dp.programs.guard
-	bad, err := good.Clone()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := bad.Close(); err != nil {
-		t.Fatal(err)
-	}
-	l.dp.programs.guard = bad
+	l.dp.programs.guard = closed(t, good)
 	u := layout.Update{Generation: snapshot.Generation{Counter: 7}, Full: true, Delta: newState().protect("b", false).build().Full(), Facts: l.facts()}
 	if r, err := l.dp.Apply(t.Context(), u); err == nil || r.Flipped != 0 {
 		t.Fatalf("result %+v, error %v", r, err)
@@ -137,4 +132,66 @@ func TestNotInPlace(t *testing.T) {
 			t.Errorf("drift %s, error %v", drift, err)
 		}
 	})
+}
+
+// closed is a program that the kernel does not take.
+func closed(t *testing.T, p *ebpf.Program) *ebpf.Program {
+	t.Helper()
+	c, err := p.Clone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestBothPrograms: the verdict of some tables never judges beside the guard of
+// others; where one does not take its place, those of before go on.
+func TestBothPrograms(t *testing.T) {
+	l := newLab(t)
+	l.open()
+	at := func() string {
+		t.Helper()
+		p, err := l.dp.programAt(bpf.SlotVerdict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p == nil {
+			return "nobody"
+		}
+		defer p.Close()
+		for name, have := range map[string]*ebpf.Program{"guard": l.dp.programs.guard, "verdict": l.dp.programs.verdict} {
+			if idOf(t, p) == idOf(t, have) {
+				return name
+			}
+		}
+		return "a stranger"
+	}
+	both := *l.dp.programs
+	half := programs{both.guard, closed(t, both.guard)} // the guard in both slots, if it could be
+	for _, before := range []string{"nobody", "verdict"} {
+		if before == "verdict" {
+			if err := l.dp.takePlace(&both); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.dp.takePlace(&half); err == nil {
+			t.Error("a closed program took its place")
+		}
+		if got := at(); got != before {
+			t.Errorf("slot of the verdict: %s, before %s", got, before)
+		}
+	}
+}
+
+func idOf(t *testing.T, p *ebpf.Program) ebpf.ProgramID {
+	t.Helper()
+	info, err := p.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := info.ID()
+	return id
 }

@@ -222,22 +222,14 @@ func (d *Datapath) adopt() (err error) {
 
 // mapsInUse lists the maps of the program that judges now; nil if none does.
 func (d *Datapath) mapsInUse() (map[ebpf.MapID]bool, error) {
-	var id uint32
-	err := d.array.Lookup(bpf.SlotVerdict, &id)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("program array: %w", err)
-	}
-	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
-	if err != nil {
-		return nil, fmt.Errorf("program %d: %w", id, err)
+	p, err := d.programAt(bpf.SlotVerdict)
+	if p == nil || err != nil {
+		return nil, err
 	}
 	defer p.Close()
 	info, err := p.Info()
 	if err != nil {
-		return nil, fmt.Errorf("program %d: %w", id, err)
+		return nil, fmt.Errorf("program %s: %w", p, err)
 	}
 	ids, _ := info.MapIDs()
 	used := make(map[ebpf.MapID]bool, len(ids))
@@ -362,14 +354,42 @@ func (d *Datapath) attach() error {
 	return nil
 }
 
-// takePlace makes the dispatchers call programs.
+// takePlace makes the dispatchers call programs: both, or those of before.
 func (d *Datapath) takePlace(p *programs) error {
-	for slot, p := range map[uint32]*ebpf.Program{bpf.SlotVerdict: p.verdict, bpf.SlotGuard: p.guard} {
-		if err := d.array.Put(slot, p); err != nil {
-			return fmt.Errorf("program array: %w", err)
-		}
+	former, err := d.programAt(bpf.SlotVerdict)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer former.Close()
+	if err := d.array.Put(bpf.SlotVerdict, p.verdict); err != nil {
+		return fmt.Errorf("program array: verdict: %w", err)
+	}
+	err = d.array.Put(bpf.SlotGuard, p.guard)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("program array: guard: %w", err)
+	if former == nil {
+		return errors.Join(err, d.array.Delete(bpf.SlotVerdict))
+	}
+	return errors.Join(err, d.array.Put(bpf.SlotVerdict, former))
+}
+
+// programAt opens the program of a slot; nil if there is none.
+func (d *Datapath) programAt(slot uint32) (*ebpf.Program, error) {
+	var id uint32
+	err := d.array.Lookup(slot, &id)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("program array: %w", err)
+	}
+	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+	if err != nil {
+		return nil, fmt.Errorf("program %d: %w", id, err)
+	}
+	return p, nil
 }
 
 // openLink opens a pinned link, or attaches and pins.
