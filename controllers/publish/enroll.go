@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -57,6 +58,9 @@ func nodeOfReview(s *authenticationv1.TokenReviewStatus, user string) (string, e
 	switch {
 	case !s.Authenticated:
 		return "", fmt.Errorf("token is not valid for the audience %s", wire.Audience)
+	case !slices.Contains(s.Audiences, wire.Audience):
+		// A server that knows no audiences answers for its own.
+		return "", fmt.Errorf("token is valid for the audiences %v, want %s", s.Audiences, wire.Audience)
 	case s.User.Username != user:
 		return "", fmt.Errorf("token of %s, want one of %s", s.User.Username, user)
 	case len(nodes) != 1 || nodes[0] == "":
