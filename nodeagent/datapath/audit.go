@@ -20,7 +20,7 @@ type Drift struct {
 	Active   int      // lines of the side that judges
 	Idle     int      // lines of the other side
 	Programs []string // slots of the dispatcher that held another program
-	Links    []string // places where nothing was attached, or no pin was left
+	Links    []string // places where nothing was attached, or no pin was left; also of the dispatcher's array
 }
 
 // Empty reports that nothing was amiss.
@@ -150,10 +150,31 @@ func (d *Datapath) auditPrograms(drift *Drift) error {
 		drift.Programs = append(drift.Programs, info.Name)
 	}
 	slices.Sort(drift.Programs)
+	if err := d.auditArray(drift); err != nil {
+		return err
+	}
 	if len(drift.Programs) > 0 {
 		return d.takePlace(d.programs)
 	}
 	return nil
+}
+
+// auditArray pins the array again where its pin was lost: with the last user of an
+// array the kernel empties it, and the links would let everything pass.
+func (d *Datapath) auditArray(drift *Drift) error {
+	path := d.config.pin(bpf.MapPrograms)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	drift.Links = append(drift.Links, bpf.MapPrograms)
+	// The map believes that it is still pinned there.
+	if err := d.array.Unpin(); err != nil {
+		return fmt.Errorf("%w: map %s: %w", ErrPinDir, path, err)
+	}
+	if err := d.array.Pin(path); err != nil {
+		return fmt.Errorf("%w: map %s: %w", ErrPinDir, path, err)
+	}
+	return os.Chmod(path, 0o600)
 }
 
 // auditLinks looks whether every place is taken, by trying to take it, and every

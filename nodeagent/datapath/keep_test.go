@@ -72,6 +72,11 @@ func TestAudit(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, func(d Drift) bool { return len(d.Links) == 1 }, false},
+		{"the pin of the programs", func(t *testing.T) {
+			if err := os.Remove(l.config.pin(bpf.MapPrograms)); err != nil {
+				t.Fatal(err)
+			}
+		}, func(d Drift) bool { return len(d.Links) == 1 }, false},
 		{"a link", func(t *testing.T) {
 			l.node.exec("bpftool", "link", "detach", "id", linkID(t, l.dp, "out-4"))
 		}, func(d Drift) bool { return len(d.Links) == 1 }, true},
@@ -129,6 +134,31 @@ func TestGrowth(t *testing.T) {
 	l.reopen()
 	expect(t, "adopted", l.dp.Adopted(), true)
 	can(t, "a to b, adopted", a, b.v4, 8080, false)
+}
+
+// TestLostArray: links that call an array that nobody can find any more, and that is
+// empty for that, are replaced by links that call the new one.
+func TestLostArray(t *testing.T) {
+	l := newLab(t)
+	a, b, c := l.pods["a"], l.pods["b"], l.pods["c"]
+	b.serveTCP(8080)
+	l.apply(newState().protect("b", false, "c").build())
+	if err := errors.Join(os.Remove(l.config.pin(bpf.MapPrograms)), l.dp.Close()); err != nil {
+		t.Fatal(err)
+	}
+	can(t, "a to b, the array lost", a, b.v4, 8080, true)
+	l.reopen()
+	expect(t, "adopted", l.dp.Adopted(), false)
+	l.apply(newState().protect("b", false, "c").build())
+	both(t, func(t *testing.T, at func(*host) netip.Addr) {
+		can(t, "a to b, applied again", a, at(b), 8080, false)
+		can(t, "c to b, applied again", c, at(b), 8080, true)
+	})
+	l.node.in(func() {
+		if d, err := l.dp.Audit(t.Context()); err != nil || !d.Empty() {
+			t.Errorf("drift %s, error %v", d, err)
+		}
+	})
 }
 
 // TestOtherFormat: an agent of another format replaces its predecessor's tables

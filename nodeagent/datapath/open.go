@@ -227,6 +227,10 @@ func (d *Datapath) mapsInUse() (map[ebpf.MapID]bool, error) {
 		return nil, err
 	}
 	defer p.Close()
+	return mapsOf(p)
+}
+
+func mapsOf(p *ebpf.Program) (map[ebpf.MapID]bool, error) {
 	info, err := p.Info()
 	if err != nil {
 		return nil, fmt.Errorf("program %s: %w", p, err)
@@ -345,7 +349,7 @@ func (d *Datapath) attach() error {
 	}
 	defer c.Close()
 	for _, a := range attachments {
-		l, err := openLink(d.config.pin(a.name), a, c.Programs[a.program])
+		l, err := d.openLink(a, c.Programs[a.program])
 		if err != nil {
 			return err
 		}
@@ -392,13 +396,25 @@ func (d *Datapath) programAt(slot uint32) (*ebpf.Program, error) {
 	return p, nil
 }
 
-// openLink opens a pinned link, or attaches and pins.
-func openLink(path string, a attachment, p *ebpf.Program) (link.Link, error) {
+// openLink opens a pinned link, or attaches and pins. A link whose dispatcher calls
+// another array is left of an agent whose pin of the array was lost: the kernel
+// emptied that array with its last user, so the link lets everything pass for ever.
+func (d *Datapath) openLink(a attachment, p *ebpf.Program) (link.Link, error) {
+	path := d.config.pin(a.name)
 	l, err := link.LoadPinnedLink(path, nil)
-	if err == nil {
-		return l, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	switch {
+	case err == nil:
+		ours, err := d.calls(l)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("pinned link %s: %w", path, err), l.Close())
+		}
+		if ours {
+			return l, nil
+		}
+		if err := errors.Join(os.Remove(path), l.Close()); err != nil {
+			return nil, fmt.Errorf("pinned link %s: %w", path, err)
+		}
+	case !errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("pinned link %s: %w", path, err)
 	}
 	l, err = attachAt(a, p)
@@ -412,6 +428,29 @@ func openLink(path string, a attachment, p *ebpf.Program) (link.Link, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// calls reports whether the dispatcher of a link calls what is in this agent's array.
+func (d *Datapath) calls(l link.Link) (bool, error) {
+	at, err := l.Info()
+	if err != nil {
+		return false, err
+	}
+	p, err := ebpf.NewProgramFromID(at.Program)
+	if err != nil {
+		return false, fmt.Errorf("program %d: %w", at.Program, err)
+	}
+	defer p.Close()
+	used, err := mapsOf(p)
+	if err != nil {
+		return false, err
+	}
+	info, err := d.array.Info()
+	if err != nil {
+		return false, fmt.Errorf("map %s: %w", bpf.MapPrograms, err)
+	}
+	id, _ := info.ID()
+	return used[id], nil
 }
 
 // attachAt takes a place; unix.EBUSY if it is taken.
