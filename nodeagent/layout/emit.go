@@ -334,6 +334,11 @@ func (l *Layout) flags() uint32 {
 			flags |= bpf.SideDenyUnboundEgress
 		}
 	}
+	if l.options.Unbound == UnboundAuto && l.store.stranger() {
+		// Nobody says yet what protects it; what it opens itself is let be, or a
+		// controller's own pod could not start and say so.
+		flags |= bpf.SideDenyUnboundIngress
+	}
 	if l.options.Unbound == UnboundDeny {
 		flags |= bpf.SideDenyUnboundIngress | bpf.SideDenyUnboundEgress
 	}

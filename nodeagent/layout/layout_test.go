@@ -287,15 +287,18 @@ func TestFacts(t *testing.T) {
 // TestUnboundFlags: what is denied of addresses that nobody has.
 func TestUnboundFlags(t *testing.T) {
 	const both = bpf.SideDenyUnboundEgress | bpf.SideDenyUnboundIngress
+	stranger := []Binding{{Addr: netip.MustParseAddr("10.1.0.99"), UID: "uid-stranger", Ifindex: 99}}
 	cases := map[string]struct {
 		mode   Unbound
 		placed bool
+		facts  []Binding
 		want   uint32
 	}{
-		"auto, everybody has an address": {UnboundAuto, true, 0},
-		"auto, an isolated pod has none": {UnboundAuto, false, bpf.SideDenyUnboundIngress},
-		"deny":                           {UnboundDeny, true, both},
-		"allow":                          {UnboundAllow, false, 0},
+		"auto, everybody has an address": {mode: UnboundAuto, placed: true},
+		"auto, an isolated pod has none": {mode: UnboundAuto, want: bpf.SideDenyUnboundIngress},
+		"auto, a pod that nobody knows":  {UnboundAuto, true, stranger, bpf.SideDenyUnboundIngress},
+		"deny":                           {mode: UnboundDeny, placed: true, want: both},
+		"allow":                          {mode: UnboundAllow, facts: stranger},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -304,7 +307,7 @@ func TestUnboundFlags(t *testing.T) {
 				b.Local("uid-late", "db")
 			}
 			l := New(Options{Unbound: c.mode})
-			if err := l.Apply(Update{Full: true, Delta: b.Full()}); err != nil {
+			if err := l.Apply(Update{Full: true, Delta: b.Full(), Facts: c.facts}); err != nil {
 				t.Fatal(err)
 			}
 			if got := l.reader(t).header().Flags & both; got != c.want {

@@ -217,6 +217,17 @@ func (s *store) touchAddress(c *changes, a netip.Addr) {
 	}
 }
 
+// stranger reports whether a pod is here that the snapshot does not know: it started
+// while the controller was away, or sooner than the controller was told.
+func (s *store) stranger() bool {
+	for _, f := range s.facts {
+		if _, ok := s.locals[f.UID]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
 // bind makes the facts exactly those given. The last of two for one address counts.
 func (s *store) bind(c *changes, facts []Binding) {
 	next := make(map[netip.Addr]Binding, len(facts))

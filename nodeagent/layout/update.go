@@ -35,7 +35,8 @@ type Unbound uint8
 // The settings for unbound addresses.
 const (
 	// UnboundAuto denies while a pod that is placed here has no address yet and
-	// would be isolated in that direction, and allows otherwise.
+	// would be isolated in that direction, denies ingress while a pod is here that
+	// the snapshot does not know, and allows otherwise.
 	UnboundAuto Unbound = iota
 	UnboundDeny
 	UnboundAllow
