@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -66,8 +67,9 @@ func isolated(t *testing.T) bool {
 // path is a datapath whose kernel is a map.
 type path struct {
 	kernel
-	flows  chan flows.Flow
-	closed bool
+	flows    chan flows.Flow
+	cutFails error
+	closed   bool
 }
 
 func (p *path) Flows(ctx context.Context, _ *Agent, hub *flows.Hub) error {
@@ -80,7 +82,7 @@ func (p *path) Flows(ctx context.Context, _ *Agent, hub *flows.Hub) error {
 		}
 	}
 }
-func (p *path) Cut(context.Context) (int, error) { return 0, nil }
+func (p *path) Cut(context.Context) (int, error) { return 0, p.cutFails }
 func (p *path) Count() ([]datapath.Pair, []datapath.Counter, error) {
 	rule := datapath.Attribution{Row: snapshot.RuleRow{ID: snapshot.RuleID{9}, Tier: 2, PolicyKind: 2, Namespace: "shop", Policy: "db", Rule: "backend"}}
 	rule.Rule = rule.Row.ID
@@ -262,13 +264,16 @@ func TestStandalone(t *testing.T) {
 	}
 
 	// Nothing of a plan that the kernel refuses.
-	was := dp.digest
+	was, kept := dp.digest, contents(t, state)
 	dp.refuse = errors.New("no room")
 	if plan, err = s.Plan(set(node, "b")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := plan.Apply(t.Context()); err == nil || dp.digest != was {
 		t.Errorf("refused: %v, kernel %s", err, dp.digest)
+	}
+	if now := contents(t, state); !maps.Equal(now, kept) {
+		t.Errorf("a refusal changed the disk:\n%v\nwas\n%v", now, kept)
 	}
 	dp.refuse = nil
 	if _, err := s.Plan(set(node, "c")); err == nil || !strings.Contains(err.Error(), "pod shop/c is said to be on this node, but no process") {
@@ -282,5 +287,113 @@ func TestStandalone(t *testing.T) {
 	}
 	if es, err := os.ReadDir(state); err != nil || len(es) != 1 { // the lock stays
 		t.Errorf("left behind: %v, %v", es, err)
+	}
+}
+
+// contents are the files of a directory.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = string(b)
+	}
+	return out
+}
+
+// The first apply on a host leaves the host as it was where it fails.
+func TestStandaloneIsAllOrNothing(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	pins := filepath.Join(dir, "palisade")
+	// A /proc of our own: the sysctls of a bridge, as files.
+	proc := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(proc, "sys/net/bridge"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	setting := func(name string) string { return filepath.Join(proc, "sys/net/bridge", "bridge-nf-"+name) }
+	reset := func() {
+		for _, name := range []string{"call-iptables", "call-ip6tables", "filter-vlan-tagged", "filter-pppoe-tagged"} {
+			if err := errors.Join(os.RemoveAll(setting(name)), os.WriteFile(setting(name), []byte("0"), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, tc := range map[string]struct {
+		refuse, open, cut error
+		cannotSet, allow  bool
+		want              string // of the error; empty: none
+		inForce           bool
+	}{
+		"kernel refuses":    {refuse: errors.New("no room"), want: "no room"},
+		"cannot be opened":  {open: errors.New("verifier says no"), want: "verifier says no"},
+		"setting stays":     {cannotSet: true, want: "bridge-nf-call-iptables=1"},
+		"setting, allowed":  {cannotSet: true, allow: true, inForce: true},
+		"nothing was ended": {cut: errors.New("ctnetlink: EPERM"), want: "the policy is in force, but connections", inForce: true},
+		"all well":          {inForce: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reset()
+			if tc.cannotSet {
+				if err := errors.Join(os.Remove(setting("call-iptables")), os.Symlink("/dev/null", setting("call-iptables"))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			state := t.TempDir()
+			dp := &path{cutFails: tc.cut}
+			dp.refuse = tc.refuse
+			s := &Standalone{
+				Node: node, StateDir: state, Host: host.Host{Proc: proc, Sys: "/sys", PinDir: pins},
+				Looker: &looker{host: facts.Interface{Name: "v", Index: 3}}, AllowBypass: tc.allow,
+				Open: func() (Datapath, error) { return dp, errors.Join(os.Mkdir(pins, 0o700), tc.open) },
+			}
+			plan, err := s.Plan(set(node, "a"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = plan.Apply(t.Context())
+			if (err == nil) != (tc.want == "") || err != nil && (!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n")) {
+				t.Errorf("applied: %v, want %q", err, tc.want)
+			}
+			if (err == nil || errors.Is(err, ErrInForce)) != tc.inForce || (dp.digest == set(node, "a").Digest()) != tc.inForce {
+				t.Errorf("error %v, kernel has %s; want it in force: %t", err, dp.digest, tc.inForce)
+			}
+			_, pinned := os.Stat(pins)
+			value, _ := os.ReadFile(setting("filter-vlan-tagged")) // empty where it cannot be read
+			left := contents(t, state)
+			if tc.inForce {
+				if len(left) != 4 || pinned != nil || string(value) != "1" {
+					t.Errorf("disk %v, pins %v, setting %q", left, pinned, value)
+				}
+				if err := os.Remove(pins); err != nil {
+					t.Error(err)
+				}
+				if err := s.Host.Untrack(); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if len(left) != 1 || pinned == nil || string(value) != "0" { // the lock stays
+				t.Errorf("left behind: disk %v, pins there: %t, setting %q", left, pinned == nil, value)
+			}
+			look := s.Host
+			look.ReadOnly = true
+			if !strings.Contains(host.Join(look.Prepare()), "table palisade is not there") {
+				t.Error("connections are still tracked")
+			}
+		})
 	}
 }

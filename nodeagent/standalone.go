@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 
+	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/host"
 	"palisade.dev/palisade/nodeagent/store"
@@ -34,7 +36,12 @@ type Standalone struct {
 	// AllowMissing goes on although pods of this node are nowhere on this host;
 	// their addresses are enforced, their senders not checked.
 	AllowMissing bool
+	// AllowBypass goes on although some traffic goes around the hooks.
+	AllowBypass bool
 }
+
+// ErrInForce says that the snapshot is in force all the same: what failed came after.
+var ErrInForce = errors.New("the policy is in force")
 
 // Plan is what Apply would do.
 type Plan struct {
@@ -121,47 +128,96 @@ func (p *Plan) find() error {
 }
 
 // Apply carries the plan out, entirely or not at all, and returns what is in force.
+// What it did is taken back where it fails, unless the error is ErrInForce.
 func (p *Plan) Apply(ctx context.Context) (commit snapshot.Commit, err error) {
 	unlock, err := LockState(p.s.StateDir)
 	if err != nil {
 		return snapshot.Commit{}, err
 	}
 	defer unlock()
-	key, err := ensureKey(p.s.StateDir)
-	if err != nil {
-		return snapshot.Commit{}, err
-	}
+	var undo []func() error
+	defer func() {
+		if err == nil || errors.Is(err, ErrInForce) {
+			return
+		}
+		for _, f := range slices.Backward(undo) {
+			err = errors.Join(err, f())
+		}
+	}()
+	undo = append(undo, p.s.Host.Remember())
 	p.Findings = p.s.Host.Prepare()
-	f, err := openFacts(p.s.StateDir, logr.Discard())
+	if around := host.Only(p.Findings, host.Bypass); len(around) > 0 && !p.s.AllowBypass {
+		return snapshot.Commit{}, fmt.Errorf("%w: %s", ErrHost, host.Join(around))
+	}
+	key, drop, err := ensureKey(p.s.StateDir)
 	if err != nil {
 		return snapshot.Commit{}, err
 	}
-	defer f.Close()
+	undo = append(undo, drop)
+	if _, err := os.Stat(p.s.Host.PinDir); errors.Is(err, fs.ErrNotExist) {
+		undo = append(undo, func() error { return datapath.Remove(p.s.Host.PinDir) })
+	}
 	dp, err := p.s.Open()
 	if err != nil {
 		return snapshot.Commit{}, err
 	}
-	defer func() { err = errors.Join(err, dp.Close()) }()
-	if err := p.bind(f); err != nil {
+	err = p.enforce(ctx, dp, key)
+	inForce := err == nil || errors.Is(err, ErrInForce)
+	if cerr := dp.Close(); cerr != nil && err == nil {
+		err = fmt.Errorf("%w, but: %w", ErrInForce, cerr)
+	}
+	if !inForce {
 		return snapshot.Commit{}, err
 	}
+	return p.Becomes, err
+}
+
+// enforce brings the rows and the facts of the plan into force. The host's own facts
+// change only after that, so that a refusal leaves them alone.
+func (p *Plan) enforce(ctx context.Context, dp Datapath, key ed25519.PrivateKey) error {
 	// An agent may have been here before, and its generations go on growing.
 	if inForce, _ := dp.Generation(); inForce.Compare(p.Becomes.Generation) >= 0 {
 		p.Becomes.Generation = inForce
 		p.Becomes.Generation.Counter++
 	}
+	scratch, err := os.MkdirTemp("", "palisade-apply-")
+	if err != nil {
+		return fmt.Errorf("scratch directory: %w", err)
+	}
+	defer os.RemoveAll(scratch)
+	planned, err := openFacts(scratch, logr.Discard())
+	if err != nil {
+		return err
+	}
+	defer planned.Close()
+	if err := p.bind(planned); err != nil {
+		return err
+	}
 	a := New(Options{
-		Node: p.s.Node, Log: logr.Discard(), Kernel: dp, Facts: f, Disk: store.NewSnapshots(p.s.StateDir),
+		Node: p.s.Node, Log: logr.Discard(), Kernel: dp, Facts: planned, Disk: store.NewSnapshots(p.s.StateDir),
 		Now: time.Now, Keys: func() (snapshot.Keys, error) { return publicKeys(key), nil },
 	})
-	err = a.Apply(ctx, &wire.Transfer{
+	if err := a.Apply(ctx, &wire.Transfer{
 		Delta: snapshot.Diff(snapshot.NewSet(), p.set), Commit: p.Becomes, Signature: snapshot.Sign(key, p.Becomes),
-	})
-	if err != nil {
-		return snapshot.Commit{}, err
+	}); err != nil {
+		return err
 	}
-	_, err = dp.Cut(ctx)
-	return p.Becomes, err
+	if err := p.bindHost(); err != nil {
+		return fmt.Errorf("%w, but which pod is behind which interface was not kept for the agent to come: %w", ErrInForce, err)
+	}
+	if _, err := dp.Cut(ctx); err != nil {
+		return fmt.Errorf("%w, but connections that it denies were not ended (apply again): %w", ErrInForce, err)
+	}
+	return nil
+}
+
+func (p *Plan) bindHost() error {
+	f, err := openFacts(p.s.StateDir, logr.Discard())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return p.bind(f)
 }
 
 // bind makes the facts exactly those of the plan.
@@ -193,15 +249,17 @@ func readKey(dir string) (ed25519.PrivateKey, error) {
 	return ed25519.NewKeyFromSeed(seed), nil
 }
 
-func ensureKey(dir string) (ed25519.PrivateKey, error) {
+// ensureKey reads the key, or makes one; drop removes one that was made.
+func ensureKey(dir string) (key ed25519.PrivateKey, drop func() error, err error) {
 	if key, err := readKey(dir); !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+		return key, func() error { return nil }, err
 	}
 	seed := make([]byte, ed25519.SeedSize)
 	if _, err := rand.Read(seed); err != nil {
-		return nil, fmt.Errorf("key: %w", err)
+		return nil, nil, fmt.Errorf("key: %w", err)
 	}
-	return ed25519.NewKeyFromSeed(seed), store.Replace(filepath.Join(dir, keyFile), seed)
+	path := filepath.Join(dir, keyFile)
+	return ed25519.NewKeyFromSeed(seed), func() error { return os.Remove(path) }, store.Replace(path, seed)
 }
 
 // Forget removes what an agent or palisade apply keeps on disk.

@@ -55,6 +55,7 @@ type applyOptions struct {
 	unbound       string
 	dryRun        bool
 	allowMissing  bool
+	allowBypass   bool
 }
 
 func newApply(e *env) *cobra.Command {
@@ -71,7 +72,11 @@ addresses (status.podIPs). Each is looked for by its address in the network
 namespaces of this host; the annotation ` + interfaceAnnotation + ` names the
 host's end of its interface instead.
 
-Exit code: 0; 2 for an error, and then nothing was changed.`,
+Where some traffic would go around the kernel's hooks, a setting cannot be set for
+example, nothing is enforced, unless --allow-bypass says to go on.
+
+Exit code: 0; 2 for an error, and then everything is as it was, unless the line says
+that the policy is in force.`,
 		Example: `  # What would change?
   palisade apply -f manifests/ --node n1 --dry-run
 
@@ -85,6 +90,7 @@ Exit code: 0; 2 for an error, and then nothing was changed.`,
 	flags.BoolVar(&o.ignoreUnknown, "ignore-unknown-kinds", false, "leave out objects of kinds that policy does not read, instead of refusing them")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would change, and change nothing")
 	flags.BoolVar(&o.allowMissing, "allow-missing", false, "go on where pods of this node are nowhere on this host; their senders are not checked")
+	flags.BoolVar(&o.allowBypass, "allow-bypass", false, "go on where some traffic goes around the hooks, with a warning")
 	flags.StringVar(&o.unbound, "unbound-address", "auto", "addresses of the node's pod ranges that no pod has: auto, deny or allow")
 	o.local.addFlags(flags)
 	return cmd
@@ -110,7 +116,7 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 		Node: o.local.node, StateDir: o.local.stateDir, Host: o.local.host, Open: o.local.open(unbound),
 		Looker:       facts.Finder{Proc: "/proc", Named: []string{"/run/netns"}, ByAddress: true},
 		Interfaces:   interfaces(objects),
-		AllowMissing: o.allowMissing,
+		AllowMissing: o.allowMissing, AllowBypass: o.allowBypass,
 	}
 	plan, err := s.Plan(set)
 	if err != nil {
@@ -120,11 +126,14 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 		o.describe(e, plan, "would become")
 		return nil
 	}
-	if plan.Becomes, err = plan.Apply(ctx); err != nil {
+	if plan.Becomes, err = plan.Apply(ctx); err != nil && !errors.Is(err, nodeagent.ErrInForce) {
+		if errors.Is(err, nodeagent.ErrHost) {
+			err = fmt.Errorf("%w (or go on with --allow-bypass)", err)
+		}
 		return err
 	}
 	o.describe(e, plan, "is now")
-	return nil
+	return err
 }
 
 // compile gives the whole snapshot of this host.
