@@ -79,6 +79,11 @@ func (e *engine) publish(start time.Time) (Result, error) {
 	}
 	before := e.tables.Writes()
 	idle := 1 - active
+	if e.undrained {
+		if err := e.drain(idle); err != nil {
+			return r, err
+		}
+	}
 	whole, err := e.sync(idle)
 	if err != nil {
 		return r, err
@@ -90,8 +95,7 @@ func (e *engine) publish(start time.Time) (Result, error) {
 	r.Generation, r.Digest = e.layout.Generation()
 	r.Flipped = time.Since(start)
 	drain := time.Now()
-	if err := e.tables.Drain(active); err != nil {
-		e.layout.Lost(active)
+	if err := e.drain(active); err != nil {
 		return r, err
 	}
 	r.Drain = time.Since(drain)
@@ -100,6 +104,14 @@ func (e *engine) publish(start time.Time) (Result, error) {
 	r.Lines = e.tables.Writes() - before
 	r.Total = time.Since(start)
 	return r, err
+}
+
+// drain waits for those who judge by a side that is idle now. Until it succeeds, no
+// line of that side may be written.
+func (e *engine) drain(side int) error {
+	err := e.tables.Drain(side)
+	e.undrained = err != nil
+	return err
 }
 
 // applyGrown fills new, bigger tables and lets their programs take over: that one

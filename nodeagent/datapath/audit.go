@@ -98,6 +98,11 @@ func (e *engine) audit(drift *Drift) error {
 	if drift.Idle > 0 {
 		e.layout.Lost(idle)
 	}
+	if e.undrained {
+		if err := e.drain(idle); err != nil {
+			return err
+		}
+	}
 	if drift.Idle > 0 || drift.Active > 0 {
 		if _, err := e.sync(idle); err != nil {
 			return err
@@ -110,7 +115,7 @@ func (e *engine) audit(drift *Drift) error {
 		return err
 	}
 	e.layout.Lost(active)
-	if err := e.tables.Drain(active); err != nil {
+	if err := e.drain(active); err != nil {
 		return err
 	}
 	_, err = e.sync(active)

@@ -107,6 +107,38 @@ func TestFailureBeforeFlip(t *testing.T) {
 	f.judged("at last", false, 2)
 }
 
+// TestUndrained: a side that somebody may still judge by is not written, by the next
+// update either, nor by an audit.
+func TestUndrained(t *testing.T) {
+	f := newFailing(t)
+	shut := func() *rowtest.Builder { return newState().protect("b", false).build() }
+	if err := f.apply(1, shut()); err != nil {
+		t.Fatal(err)
+	}
+	good := f.tables.inner
+	f.tables.inner = [2]*ebpf.Map{f.tables.active, f.tables.active} // no sides: the kernel refuses them
+	if err := f.apply(2, newState().build()); err == nil {
+		t.Fatal("drained with a map that is no side")
+	}
+	f.judged("behind the flip", false, 2)
+	before := f.tables.Writes()
+	if err := f.apply(3, shut()); err == nil {
+		t.Error("applied without a drain")
+	}
+	if err := f.audit(&Drift{}); err == nil {
+		t.Error("audited without a drain")
+	}
+	if n := f.tables.Writes() - before; n > 0 {
+		t.Errorf("%d lines written to a side that was not drained", n)
+	}
+	f.judged("still not drained", false, 2)
+	f.tables.inner = good
+	if err := f.apply(3, shut()); err != nil {
+		t.Fatal(err)
+	}
+	f.judged("drained", true, 3)
+}
+
 // TestNotInPlace: a generation by which nothing judges is not told as one in force.
 func TestNotInPlace(t *testing.T) {
 	l := newLab(t)
