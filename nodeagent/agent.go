@@ -196,7 +196,7 @@ func (a *Agent) commit(ctx context.Context, s step, t *wire.Transfer, full bool)
 
 func (a *Agent) realise(ctx context.Context, s step, c snapshot.Commit, full bool, d snapshot.Delta) error {
 	bindings, rev := a.o.Facts.Bindings()
-	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Full: full, Delta: d, Facts: toLayout(s.set, bindings)}
+	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Full: full, Delta: d, Facts: toLayout(s.names, bindings)}
 	if err := a.tell(ctx, u, s.set); err != nil {
 		if g, d := a.o.Kernel.Generation(); g != c.Generation || d != c.Digest {
 			return refusalOf(err)
@@ -243,7 +243,7 @@ func (a *Agent) applyFacts(ctx context.Context) error {
 		a.o.Facts.Realised(rev, errNoSnapshot)
 		return nil
 	}
-	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Facts: toLayout(a.holding.set, bindings)}
+	u := layout.Update{Generation: c.Generation, Digest: c.Digest, Facts: toLayout(a.holding.names, bindings)}
 	err := a.tell(ctx, u, a.holding.set)
 	if err != nil {
 		a.o.Log.Error(err, "addresses of pods were not applied", "revision", rev)
@@ -254,46 +254,12 @@ func (a *Agent) applyFacts(ctx context.Context) error {
 }
 
 // toLayout is never nil: nil would leave the facts as they were.
-func toLayout(set *snapshot.Set, bs []facts.Binding) []layout.Binding {
+func toLayout(n names, bs []facts.Binding) []layout.Binding {
 	out := make([]layout.Binding, 0, len(bs))
 	for _, b := range bs {
-		out = append(out, layout.Binding{Addr: b.Addr, UID: uidIn(set, b.Pod), Ifindex: b.Ifindex})
+		out = append(out, layout.Binding{Addr: b.Addr, UID: n.uid(b.Pod), Ifindex: b.Ifindex})
 	}
 	return out
-}
-
-// uidIn is the UID by which the snapshot knows a pod. The runtime knows a static
-// pod by the hash of its manifest, the API server by the UID of its mirror; for
-// those the name decides.
-func uidIn(set *snapshot.Set, p facts.Pod) string {
-	uid := string(p.UID)
-	if _, ok := set.Get(snapshot.KeyOf(snapshot.LocalRow{UID: uid})); ok || !static(uid) {
-		return uid
-	}
-	for _, e := range set.Entries() {
-		if e.Table != snapshot.TableLocal {
-			continue
-		}
-		if row, err := snapshot.Decode(e); err == nil {
-			if r := row.(snapshot.LocalRow); r.Namespace == p.Namespace && r.Name == p.Name {
-				return r.UID
-			}
-		}
-	}
-	return uid
-}
-
-// static reports whether a UID is a hash rather than a UUID with its dashes.
-func static(uid string) bool {
-	if len(uid) != 32 {
-		return false
-	}
-	for _, c := range uid {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 // factsRetry is the pause before facts that were not taken are tried again.

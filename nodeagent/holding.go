@@ -18,6 +18,7 @@ const retiredRules = 4096
 type holding struct {
 	mu      sync.RWMutex
 	set     *snapshot.Set // nil: nothing is known of what the kernel enforces
+	names   names         // of set
 	commit  snapshot.Commit
 	sig     snapshot.Signature
 	retired map[snapshot.RuleID]snapshot.RuleRow
@@ -30,9 +31,11 @@ func newHolding() *holding {
 
 // step is a change of the holding that can be taken back.
 type step struct {
-	set  *snapshot.Set  // the set that it leads to
-	undo snapshot.Delta // back to where it came from, in place; unused where the set is new
-	same bool           // the set is the one held before, changed in place
+	set   *snapshot.Set  // the set that it leads to
+	names names          // of set
+	did   snapshot.Delta // from where it came from
+	undo  snapshot.Delta // back to where it came from, in place; unused where the set is new
+	same  bool           // the set is the one held before, changed in place
 }
 
 // prepare applies a delta in place, or makes a new set of it where full. Nobody
@@ -44,11 +47,12 @@ func (h *holding) prepare(d snapshot.Delta, full bool) step {
 	if full || h.set == nil {
 		set := snapshot.NewSet()
 		set.Apply(d)
-		return step{set: set}
+		return step{set: set, names: namesOf(set)}
 	}
 	undo := store.Inverse(h.set, d)
 	h.set.Apply(d)
-	return step{set: h.set, undo: undo, same: true}
+	h.names.change(undo.Upserts, d.Upserts)
+	return step{set: h.set, names: h.names, did: d, undo: undo, same: true}
 }
 
 // revert takes a prepared step back.
@@ -57,6 +61,7 @@ func (h *holding) revert(s step) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.set.Apply(s.undo)
+		h.names.change(s.did.Upserts, s.undo.Upserts)
 	}
 }
 
@@ -69,7 +74,7 @@ func (h *holding) keep(s step, c snapshot.Commit, sig snapshot.Signature) {
 	} else if h.set != nil {
 		h.retire(h.set.Entries())
 	}
-	h.set, h.commit, h.sig = s.set, c, sig
+	h.set, h.names, h.commit, h.sig = s.set, s.names, c, sig
 	close(h.changed)
 	h.changed = make(chan struct{})
 }

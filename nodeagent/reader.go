@@ -69,7 +69,7 @@ func openReader(c datapath.Config, h *holding, f *facts.Store) (*datapath.Datapa
 	bindings, _ := f.Bindings()
 	return datapath.OpenReader(c, layout.Update{
 		Generation: h.commit.Generation, Digest: h.commit.Digest, Full: true,
-		Delta: snapshot.Diff(snapshot.NewSet(), h.set), Facts: toLayout(h.set, bindings),
+		Delta: snapshot.Diff(snapshot.NewSet(), h.set), Facts: toLayout(h.names, bindings),
 	})
 }
 
@@ -115,7 +115,7 @@ func heldLocally(stateDir string) (*holding, *facts.Store, error) {
 		return nil, nil, errors.Join(ErrNothingHeld, err)
 	}
 	h := newHolding()
-	h.set, h.commit = files[0].Set, files[0].Commit
+	h.set, h.names, h.commit = files[0].Set, namesOf(files[0].Set), files[0].Commit
 	f, err := openFacts(stateDir, logr.Discard())
 	return h, f, err
 }
