@@ -88,9 +88,7 @@ func (e *engine) publish(start time.Time) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := e.tables.Flip(idle); err != nil {
-		return r, err
-	}
+	e.tables.Flip(idle)
 	e.undone = false
 	r.Generation, r.Digest = e.layout.Generation()
 	r.Flipped = time.Since(start)

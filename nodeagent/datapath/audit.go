@@ -111,9 +111,7 @@ func (e *engine) audit(drift *Drift) error {
 	if drift.Active == 0 {
 		return nil
 	}
-	if err := e.tables.Flip(idle); err != nil {
-		return err
-	}
+	e.tables.Flip(idle)
 	e.layout.Lost(active)
 	if err := e.drain(active); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -23,6 +24,7 @@ type Tables struct {
 	inner  [2]*ebpf.Map
 	lines  [2][]bpf.Line
 	mapped [2][]byte
+	word   []byte // the active word's page
 	writes int
 }
 
@@ -42,8 +44,10 @@ func sideSpec(capacity int) *ebpf.MapSpec {
 	}
 }
 
-// fitSpec makes programs and the outer map expect sides of a capacity.
+// fitSpec makes programs and the outer map expect sides of a capacity, and an active
+// word that can be mapped.
 func fitSpec(spec *ebpf.CollectionSpec, capacity int) error {
+	spec.Maps[bpf.MapActive].Flags |= unix.BPF_F_MMAPABLE
 	spec.Maps[bpf.MapSides].InnerMap.ValueSize = uint32(capacity * bpf.LineSize)
 	if err := spec.Variables[bpf.VariableLineMask].Set(uint32(capacity - 1)); err != nil {
 		return fmt.Errorf("variable %s: %w", bpf.VariableLineMask, err)
@@ -85,7 +89,7 @@ func newTables(capacity int, dir string) (_ *Tables, err error) {
 			return nil, err
 		}
 	}
-	return t, nil
+	return t, t.mapWord()
 }
 
 // newMap makes a map and, with a directory, pins it for root only.
@@ -133,7 +137,16 @@ func openTables(dir string) (_ *Tables, err error) {
 			return nil, err
 		}
 	}
-	return t, nil
+	return t, t.mapWord()
+}
+
+func (t *Tables) mapWord() error {
+	var err error
+	t.word, err = unix.Mmap(t.active.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", bpf.MapActive, err)
+	}
+	return nil
 }
 
 func (t *Tables) mapSide(side int) error {
@@ -153,6 +166,10 @@ func (t *Tables) Close() error {
 		return nil
 	}
 	errs := []error{t.sides.Close(), t.active.Close()}
+	if t.word != nil {
+		errs = append(errs, unix.Munmap(t.word))
+		t.word = nil
+	}
 	for side := range t.inner {
 		if t.mapped[side] != nil {
 			errs = append(errs, unix.Munmap(t.mapped[side]))
@@ -178,13 +195,14 @@ func (t *Tables) Active() (int, error) {
 	return int(word & 1), nil
 }
 
-// Flip makes a side the one that judges. The system call orders it after all lines
-// written before.
-func (t *Tables) Flip(side int) error {
-	if err := t.active.Put(uint32(0), uint64(side)); err != nil {
-		return fmt.Errorf("active word: %w", err)
-	}
-	return nil
+// Flip makes a side the one that judges. Who reads the new word must see every line
+// written before it. A system call would not promise that where the processor may
+// reorder stores, as arm64 does: entering the kernel is no barrier there, and the
+// kernel copies the value of a map as plain memory. An atomic store has at least
+// release ordering, and the programs reach the lines by way of the word that they
+// read, which orders the other half.
+func (t *Tables) Flip(side int) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(unsafe.SliceData(t.word))), uint64(side))
 }
 
 // Drain waits until no processor judges by a side that was active before the last
