@@ -12,7 +12,7 @@ import (
 )
 
 // TestControllerAway takes the controllers away: nodes go on, policies cannot be
-// changed, pods start all the same. Back again, what waited is done, and every
+// changed, pods start all the same but get no visitors. Back again, what waited is done, and every
 // replica and every node agree on what is in force.
 func TestControllerAway(t *testing.T) {
 	g := guard(t)
@@ -43,6 +43,8 @@ func TestControllerAway(t *testing.T) {
 	started := launch(t, g.ns, "web2@n1/web", "other2@n2/other")
 	// An old pod is judged by what it was, whoever asks.
 	expect(t, started[1], map[string]bool{g.web.tcp4(8080): false, g.web.tcp6(8080): false, g.web.tcp4(9090): false})
+	// A new pod is in no snapshot, so nothing says who may visit it: nobody does.
+	expect(t, g.other, map[string]bool{started[0].tcp4(8080): false, started[0].tcp6(8080): false})
 	g.held(t, gone)
 
 	back()
