@@ -44,8 +44,8 @@ const (
 
 // The types of the conditions of a Report that status reads.
 const (
-	// ConditionEnforcing: every hook is attached and sees the traffic. While it
-	// does not hold, no policy is Programmed on the node, for the condition's reason.
+	// ConditionEnforcing: as far as the agent can tell, what the node enforces is its
+	// snapshot and no packet goes around it. While it does not hold, no policy is Programmed on the node, for the condition's reason.
 	ConditionEnforcing = "Enforcing"
 	// ConditionConfirmedBoot: the node's boot order loads the last snapshot before pods run.
 	ConditionConfirmedBoot = "BootProtected"
