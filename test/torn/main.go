@@ -1,4 +1,4 @@
-// Torn proves promise P1: a verdict is made of one generation of policy and
+// Command torn proves promise P1: a verdict is made of one generation of policy and
 // addresses together. Threads judge by test-run without a pause while a writer
 // swaps two worlds; every verdict must be, word for word and with its generation,
 // the one of the world that the generation names.

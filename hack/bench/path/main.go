@@ -1,4 +1,4 @@
-// Path measures what the hook costs real packets: throughput, round trips and new
+// Command path measures what the hook costs real packets: throughput, round trips and new
 // connections between two pods on one bridge, without and with the programs, in
 // turns of the same run.
 //

@@ -1,4 +1,4 @@
-// Verdict measures one verdict as shipped: addresses, rows, port program,
+// Command verdict measures one verdict as shipped: addresses, rows, port program,
 // attribution and counters, for random identities, beside an empty program and one
 // hash look-up in the same run.
 //
