@@ -3,6 +3,7 @@
 #
 #   hack/install.sh up           start the cluster if need be, build, load images, install, wait until ready
 #   hack/install.sh images       only build the programs and their images, into bin/images/
+#   hack/install.sh manifests P  print a file or a kustomization with the images as the cluster finds them
 #   hack/install.sh remove       take Palisade off the cluster; nodes stop enforcing
 #   hack/install.sh down         stop the local cluster (a cluster of the user's is left as it is)
 #   hack/install.sh kubectl …    kubectl on that cluster
@@ -35,6 +36,12 @@ images() {
   image probe /probe 65532:65532 bin/probe
 }
 
+# manifests DIR|FILE: what is to be applied, with the images as this cluster finds them.
+manifests() {
+  if [[ -d $1 ]]; then kubectl kustomize "$1"; else cat "$1"; fi |
+    sed -E "s#(image: *)palisade\.dev/([a-z]+):dev#\1$IMAGE_REPO/\2:$IMAGE_TAG#"
+}
+
 wait_ready() {
   kubectl -n palisade-system rollout status deployment/palisade-controller --timeout=180s >&2 &&
     kubectl -n palisade-system rollout status daemonset/palisade-nodeagent --timeout=180s >&2
@@ -57,7 +64,7 @@ up() {
   say "loading the images"
   load_image bin/images/controller.tar bin/images/nodeagent.tar bin/images/probe.tar >&2
   say "installing config/default"
-  kubectl apply --server-side -k config/default >&2
+  manifests config/default | kubectl apply --server-side -f - >&2
   # The images keep their tag, so running pods must be told.
   kubectl -n palisade-system rollout restart deployment/palisade-controller daemonset/palisade-nodeagent >&2
   wait_ready || { diagnose; return 1; }
@@ -68,7 +75,7 @@ up() {
 # before they start a pod.
 remove() {
   kubectl delete --ignore-not-found -k config/default
-  kubectl apply -k config/uninstall
+  manifests config/uninstall | kubectl apply -f -
   kubectl -n palisade-uninstall rollout status daemonset/palisade-uninstall --timeout=120s
   kubectl delete -k config/uninstall
 }
@@ -82,8 +89,9 @@ kubeconfig() {
 case ${1-} in
   up) up ;;
   images) images ;;
+  manifests) manifests "${2:?which file or folder}" ;;
   remove) kubeconfig; remove ;;
   down) if [[ $TARGET == local ]]; then hack/cluster/cluster down; fi ;;
   kubectl) shift; kubeconfig; kubectl "$@" ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -81,7 +81,8 @@ if [[ $TARGET == local ]]; then
 fi
 # What an earlier demo with KEEP left behind.
 kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml
-run kubectl apply -f hack/demo/shop/workloads.yaml
+echo '$ kubectl apply -f hack/demo/shop/workloads.yaml'
+hack/install.sh manifests hack/demo/shop/workloads.yaml | kubectl apply -f -
 kubectl wait --for=condition=Ready pod -n shop --all --timeout=90s
 kubectl wait --for=condition=Ready pod -n outsider --all --timeout=90s
 look_up
