@@ -12,12 +12,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 
 	"palisade.dev/palisade/nodeagent/facts"
+	"palisade.dev/palisade/nodeagent/internal/accept"
 )
 
 // Server answers the plugin out of a fact store.
@@ -56,23 +56,7 @@ func Listen(path string) (net.Listener, error) {
 
 // Serve answers until ctx ends; it then closes l and waits for those it serves.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("socket %s: %w", l.Addr(), err)
-		}
-		wg.Go(func() {
-			defer conn.Close()
-			s.serve(ctx, conn)
-		})
-	}
+	return accept.Serve(ctx, l, s.serve)
 }
 
 func (s *Server) serve(ctx context.Context, conn net.Conn) {

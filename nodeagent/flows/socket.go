@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
+
+	"palisade.dev/palisade/nodeagent/internal/accept"
 )
 
 // DefaultSocket is where an agent gives out flows.
@@ -23,20 +24,7 @@ type Query struct {
 
 // Serve gives out flows to whoever connects, until ctx ends; it closes l.
 func (h *Hub) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("socket %s: %w", l.Addr(), err)
-		}
-		wg.Go(func() { h.serve(ctx, conn) })
-	}
+	return accept.Serve(ctx, l, h.serve)
 }
 
 func (h *Hub) serve(ctx context.Context, conn net.Conn) {
