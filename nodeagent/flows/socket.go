@@ -28,7 +28,6 @@ func (h *Hub) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (h *Hub) serve(ctx context.Context, conn net.Conn) {
-	defer conn.Close()
 	if conn.SetReadDeadline(time.Now().Add(5*time.Second)) != nil {
 		return
 	}
