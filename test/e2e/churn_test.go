@@ -17,6 +17,7 @@ func TestChurnOfAKnownKind(t *testing.T) {
 	client, other := p[2], p[3]
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
 	expect(t, other, map[string]bool{p[0].tcp4(8080): false, p[1].tcp4(8080): false})
+	settled(t, ns)
 	sameDigests(t)
 	conditions := func() string {
 		text, err := json.Marshal(policyStatus(t, ns, "pnp/web").Conditions)
@@ -65,6 +66,20 @@ func TestChurnOfAKnownKind(t *testing.T) {
 	eventually(t, "a kind is added", func() error {
 		if now := work(t); now["kinds_added"] == before["kinds_added"] {
 			return fmt.Errorf("work %v", now)
+		}
+		return nil
+	})
+}
+
+// settled waits until no other test's objects are left: namespaces of tests that are
+// over go in their own time, and the controller's work for them would be counted here.
+func settled(t *testing.T, ns string) {
+	t.Helper()
+	eventually(t, "objects of other tests are gone", func() error {
+		for _, name := range strings.Fields(must(t, "", "get", "namespaces,cwp,pag", "-o", "name")) {
+			if strings.Contains(name, "/e2e-") && name != "namespace/"+ns {
+				return fmt.Errorf("%s is still there", name)
+			}
 		}
 		return nil
 	})
