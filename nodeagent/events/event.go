@@ -1,0 +1,194 @@
+// Package events is what an agent reports about processes: what they executed,
+// which files, privileges and connections they asked for, what was decided, and by
+// which rule. A record shares its common fields with package flows; both stand as
+// JSON lines in one stream.
+package events
+
+import (
+	"net/netip"
+	"time"
+
+	"palisade.dev/palisade/nodeagent/flows"
+)
+
+// Event is one record.
+type Event struct {
+	Time    time.Time     `json:"time"`
+	Type    Type          `json:"type"`
+	Verdict flows.Verdict `json:"verdict"` // Allow, Deny or Kill
+	// What decided, without its verdict.
+	flows.Decision
+	Staged     *flows.Judged `json:"staged,omitempty"` // where Audit would have decided otherwise
+	Backend    Backend       `json:"backend,omitempty"`
+	Node       string        `json:"node,omitempty"`
+	Generation string        `json:"generation,omitempty"`
+	Pod        *Pod          `json:"pod,omitempty"` // none: a process of the node itself
+	Container  *Container    `json:"container,omitempty"`
+	Process    Process       `json:"process"`
+	Ancestors  []Ancestor    `json:"ancestors,omitempty"` // the parent first
+
+	// Exactly one of them, by Type; none for exit.
+	Exec      *Exec      `json:"exec,omitempty"`
+	File      *File      `json:"file,omitempty"`
+	Privilege *Privilege `json:"privilege,omitempty"`
+	Network   *Network   `json:"network,omitempty"`
+}
+
+// Type is what a record is about.
+type Type string
+
+// The types.
+const (
+	TypeExec      Type = "exec"
+	TypeExit      Type = "exit"
+	TypeFile      Type = "file"
+	TypePrivilege Type = "privilege"
+	TypeNetwork   Type = "network"
+)
+
+// Kill is the third verdict: the operation did not happen and its process ended, or
+// (backend signal) the process ended right after it.
+const Kill flows.Verdict = "Kill"
+
+// Backend is how the kernel was made to decide.
+type Backend string
+
+// The backends, strongest first. The first three prevent; Signal kills after the
+// fact; None only watches.
+const (
+	LSM       Backend = "lsm"
+	FmodRet   Backend = "fmod_ret"
+	Cgroup    Backend = "cgroup"
+	Signal    Backend = "signal"
+	NoBackend Backend = "none"
+)
+
+// Prevents reports whether a denied operation does not happen at all.
+func (b Backend) Prevents() bool { return b == LSM || b == FmodRet || b == Cgroup }
+
+// Pod is whose process it is.
+type Pod struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// Container is where in the pod it runs. The name is empty until it is known.
+type Container struct {
+	Name  string `json:"name,omitempty"`
+	ID    string `json:"id,omitempty"`
+	Image string `json:"image,omitempty"`
+}
+
+// Process is who asked.
+type Process struct {
+	PID          uint32            `json:"pid"` // in the node's namespace
+	Executable   string            `json:"executable,omitempty"`
+	Arguments    []string          `json:"arguments,omitempty"`    // after redaction
+	Truncated    bool              `json:"truncated,omitempty"`    // there were more arguments
+	UID          uint32            `json:"uid"`                    // in the node's user namespace
+	GID          uint32            `json:"gid"`                    //
+	Capabilities []string          `json:"capabilities,omitempty"` // effective
+	Namespaces   map[string]uint32 `json:"namespaces,omitempty"`   // inode numbers by kind: mnt, pid, net, user
+	Started      time.Time         `json:"started,omitzero"`
+	ExitCode     *int              `json:"exitCode,omitempty"` // of an exit; 128 and the signal where one ended it
+}
+
+// Ancestor is one step towards the container's first process.
+type Ancestor struct {
+	PID        uint32 `json:"pid"`
+	Executable string `json:"executable,omitempty"`
+}
+
+// Origin is where an executable or a file comes from.
+type Origin string
+
+// The origins.
+const (
+	OriginImage    Origin = "Image"
+	OriginModified Origin = "Modified"
+	OriginMemory   Origin = "Memory"
+	OriginOutside  Origin = "Outside"
+)
+
+// Exec is a program that was, or was to be, executed.
+type Exec struct {
+	Path          string `json:"path"`
+	InterpreterOf string `json:"interpreterOf,omitempty"` // the script that asked for it
+	Origin        Origin `json:"origin,omitempty"`
+	Mapping       bool   `json:"mapping,omitempty"` // mapped as code into a process that runs already
+}
+
+// File is a file and what was asked of it.
+type File struct {
+	Path       string   `json:"path"`
+	Target     string   `json:"target,omitempty"` // the other end of a rename or link
+	Operations []string `json:"operations"`
+	Origin     Origin   `json:"origin,omitempty"`
+}
+
+// Privilege is a privilege that was asked for.
+type Privilege struct {
+	Operation  string `json:"operation"`
+	Capability string `json:"capability,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+}
+
+// Network is a socket operation.
+type Network struct {
+	Operation string     `json:"operation"`
+	Protocol  string     `json:"protocol"`
+	Address   netip.Addr `json:"address,omitzero"`
+	Port      uint16     `json:"port,omitempty"`
+	Peer      string     `json:"peer,omitempty"` // NAMESPACE/NAME, where the address is an endpoint's
+}
+
+// String is NAMESPACE/NAME, and the container's name where it is known.
+func (e Event) String() string {
+	if e.Pod == nil {
+		return "node"
+	}
+	s := e.Pod.Namespace + "/" + e.Pod.Name
+	if e.Container != nil && e.Container.Name != "" {
+		s += "/" + e.Container.Name
+	}
+	return s
+}
+
+// Object is what was asked for, in a few words.
+func (e Event) Object() string {
+	switch {
+	case e.Exec != nil:
+		return e.Exec.Path
+	case e.File != nil:
+		if e.File.Target != "" {
+			return e.File.Path + " -> " + e.File.Target
+		}
+		return e.File.Path
+	case e.Privilege != nil:
+		if e.Privilege.Capability != "" {
+			return e.Privilege.Operation + " " + e.Privilege.Capability
+		}
+		return e.Privilege.Operation
+	case e.Network != nil:
+		return e.Network.Protocol + " " + netip.AddrPortFrom(e.Network.Address, e.Network.Port).String()
+	}
+	return e.Process.Executable
+}
+
+// Operation is what was asked, in one word.
+func (e Event) Operation() string {
+	switch {
+	case e.Exec != nil && e.Exec.Mapping:
+		return "map"
+	case e.File != nil && len(e.File.Operations) > 0:
+		out := e.File.Operations[0]
+		for _, o := range e.File.Operations[1:] {
+			out += "," + o
+		}
+		return out
+	case e.Network != nil:
+		return e.Network.Operation
+	}
+	return string(e.Type)
+}
