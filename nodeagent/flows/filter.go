@@ -38,13 +38,17 @@ type Printer struct {
 func (p *Printer) Line(line []byte) error {
 	var probe struct {
 		Lost *uint64 `json:"lost"`
+		Type string  `json:"type"`
 	}
 	if err := json.Unmarshal(line, &probe); err != nil {
 		return fmt.Errorf("flow record %.80q: %w", line, err)
 	}
-	if probe.Lost != nil {
+	switch {
+	case probe.Lost != nil:
 		// Losses are always shown: what was lost might have matched.
 		return p.losses(line)
+	case probe.Type != "":
+		return nil // about a process: see package events
 	}
 	var f Flow
 	if err := json.Unmarshal(line, &f); err != nil {

@@ -42,10 +42,10 @@ func NewHub(now func() time.Time) *Hub {
 	return &Hub{now: now, readers: map[*Reader]struct{}{}}
 }
 
-// Publish hands on one record.
-func (h *Hub) Publish(f Flow) {
+// Publish hands on one record: a Flow, or an event of package events.
+func (h *Hub) Publish(record any) {
 	h.published.Add(1)
-	h.send(f)
+	h.send(record)
 }
 
 // Lost tells readers of records that the kernel could not deliver.
