@@ -13,17 +13,38 @@ import (
 // countEvery is how often a status is written for its number of endpoints alone.
 const countEvery = time.Minute
 
+// Hold is how long a change of status is held back while nodes are waited for:
+// most acknowledge sooner, and then one write says it all. It also bounds how
+// often nodes that acknowledge one after the other are counted.
+const Hold = 2 * time.Second
+
+// memory is what is remembered of a policy from one look to the next.
+type memory struct {
+	written  time.Time // the status, last
+	held     time.Time // the first look at a change that is held back; zero: none is
+	replaced string    // the version of the object that the last write replaced
+	settled  bool      // only time and trouble change the status
+}
+
 // due says when a computed status is to be written: at once, after a while, or,
-// false, never. last is when it was written before.
-func due(before, after v1alpha1.PolicyStatus, last, now time.Time) (time.Duration, bool) {
+// false, never. waiting says that nodes will change it soon.
+func (m *memory) due(before, after v1alpha1.PolicyStatus, waiting bool, now time.Time) (time.Duration, bool) {
 	if equality.Semantic.DeepEqual(before, after) {
+		m.held = time.Time{}
 		return 0, false
 	}
 	before.Endpoints = after.Endpoints
-	if !equality.Semantic.DeepEqual(before, after) {
+	if equality.Semantic.DeepEqual(before, after) {
+		m.held = time.Time{}
+		return max(0, countEvery-now.Sub(m.written)), true
+	}
+	if !waiting {
 		return 0, true
 	}
-	return max(0, countEvery-now.Sub(last)), true
+	if m.held.IsZero() {
+		m.held = now
+	}
+	return max(0, Hold-now.Sub(m.held)), true
 }
 
 // Transition is a condition whose status has changed.

@@ -179,33 +179,6 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-func TestDue(t *testing.T) {
-	before := Policy(fresh(), facts(node("a", Realized)))
-	more := facts(node("a", Realized))
-	more.Endpoints = 5
-	tests := map[string]struct {
-		facts Facts
-		last  time.Time
-		after time.Duration
-		write bool
-	}{
-		"nothing changed":          {facts(node("a", Realized)), now, 0, false},
-		"condition changed":        {facts(node("a", Late)), now, 0, true},
-		"nodes changed":            {facts(node("a", Realized), node("b", Realized)), now, 0, true},
-		"endpoints, just written":  {more, now.Add(-20 * time.Second), 40 * time.Second, true},
-		"endpoints, a minute ago":  {more, now.Add(-time.Minute), 0, true},
-		"endpoints, never written": {more, time.Time{}, 0, true},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			after, write := due(before, Policy(before, test.facts), test.last, now)
-			if after != test.after || write != test.write {
-				t.Errorf("after %v, %t; want %v, %t", after, write, test.after, test.write)
-			}
-		})
-	}
-}
-
 func TestTransitions(t *testing.T) {
 	before := Policy(fresh(), facts(node("a", Waiting)))
 	after := Policy(before, facts(node("a", Realized)))

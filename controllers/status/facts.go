@@ -58,3 +58,16 @@ type Facts struct {
 
 // expired reports whether the policy has expired.
 func (f *Facts) expired() bool { return !f.ExpiresAt.IsZero() && !f.Now.Before(f.ExpiresAt) }
+
+// waiting reports whether a node is expected to acknowledge soon.
+func (f *Facts) waiting() bool {
+	if !f.Verdict.Accepted || f.expired() {
+		return false
+	}
+	for i := range f.Nodes {
+		if n := &f.Nodes[i]; n.Ready && n.Progress == Waiting && !n.lost() {
+			return true
+		}
+	}
+	return false
+}

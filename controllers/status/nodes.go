@@ -103,6 +103,14 @@ func (n *Nodes) Views(ctx context.Context) (map[model.NodeName]View, error) {
 	return views, nil
 }
 
+// lookAgain makes the next views new ones. Without it an acknowledgement that
+// comes just after a look might be seen only much later.
+func (n *Nodes) lookAgain() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.views = nil
+}
+
 func (n *Nodes) view(now time.Time, node *corev1.Node, t publish.Node) View {
 	v := View{Ready: nodeReady(node), Known: t.Known, Refusal: t.Refusal}
 	if t.Connected {

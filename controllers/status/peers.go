@@ -35,23 +35,31 @@ func (r *AddressGroups) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 }
 
 func (s *Shared) peer(ctx context.Context, req ctrl.Request, object client.Object, status *v1alpha1.PeerStatus, name gather.Object) error {
-	if err := s.Client.Get(ctx, req.NamespacedName, object); err != nil {
-		return client.IgnoreNotFound(err)
+	// Twice, because the wait in between may be long.
+	for waited := false; ; waited = true {
+		if err := s.Client.Get(ctx, req.NamespacedName, object); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		o, ok := s.Decisions.Outcome(name)
+		if !ok || o.UID != object.GetUID() || o.Generation != object.GetGeneration() {
+			return nil
+		}
+		before := object.DeepCopyObject().(client.Object)
+		old := *status.DeepCopy()
+		*status = Peer(old, Facts{
+			Now: s.Clock.Now(), Generation: o.Generation, Snapshot: int64(o.Counter),
+			Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message},
+		})
+		if equality.Semantic.DeepEqual(old, *status) {
+			return nil
+		}
+		if waited {
+			return client.IgnoreNotFound(s.write(ctx, object, before, old.Conditions, status.Conditions))
+		}
+		if err := s.Limit.Wait(ctx); err != nil {
+			return err
+		}
 	}
-	o, ok := s.Decisions.Outcome(name)
-	if !ok || o.UID != object.GetUID() || o.Generation != object.GetGeneration() {
-		return nil
-	}
-	before := object.DeepCopyObject().(client.Object)
-	old := *status.DeepCopy()
-	*status = Peer(old, Facts{
-		Now: s.Clock.Now(), Generation: o.Generation, Snapshot: int64(o.Counter),
-		Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message},
-	})
-	if equality.Semantic.DeepEqual(old, *status) {
-		return nil
-	}
-	return client.IgnoreNotFound(s.write(ctx, object, before, old.Conditions, status.Conditions))
 }
 
 // Upstream tells of upstream's NetworkPolicy objects that are not in force:

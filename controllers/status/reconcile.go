@@ -45,39 +45,72 @@ type Policies struct {
 	*Shared
 	Kind model.PolicyKind
 
-	mu      sync.Mutex
-	written map[model.PolicyRef]time.Time
-	settled map[model.PolicyRef]bool
+	mu     sync.Mutex
+	memory map[model.PolicyRef]memory
 }
 
 // Reconcile computes one policy's status and writes it if it says something new.
 func (r *Policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	ref := model.PolicyRef{Kind: r.Kind, Namespace: req.Namespace, Name: req.Name}
-	object, status := emptyPolicy(r.Kind)
-	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
-		r.forget(ref)
+	look, err := r.look(ctx, ref)
+	if err != nil || look == nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if look.due && look.wait == 0 {
+		if err := r.Limit.Wait(ctx); err != nil {
+			return ctrl.Result{}, err
+		}
+		// Where many statuses change that was a long wait: what is written is what
+		// is true now.
+		if look, err = r.look(ctx, ref); err != nil || look == nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
+	if look.due && look.wait == 0 {
+		if err := r.write(ctx, look.object, look.before, look.old.Conditions, look.status.Conditions); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+		r.noteWrite(ref, look)
+	}
+	return ctrl.Result{RequeueAfter: again(look.wait, look.facts)}, nil
+}
+
+// look is what a policy's status is and should be.
+type look struct {
+	object, before client.Object // as it should be and as it is
+	status         *v1alpha1.PolicyStatus
+	old            v1alpha1.PolicyStatus
+	facts          Facts
+	wait           time.Duration // before writing
+	due            bool
+}
+
+// look compares a policy's status with what it should be; nil if there is
+// nothing to compare at present, and somebody will say when there is.
+func (r *Policies) look(ctx context.Context, ref model.PolicyRef) (*look, error) {
+	object, status := emptyPolicy(r.Kind)
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, object); err != nil {
+		r.forget(ref)
+		return nil, err
 	}
 	outcome, ok := r.Decisions.Outcome(gather.Object{Policy: ref})
 	if !ok || outcome.UID != object.GetUID() || outcome.Generation != object.GetGeneration() {
-		return ctrl.Result{}, nil // the engine will say when it has looked
+		return nil, nil // the engine will say when it has looked
+	}
+	if r.recall(ref).replaced == object.GetResourceVersion() {
+		return nil, nil // the cache will say when it has what was written last
 	}
 	facts, err := r.facts(ctx, ref, outcome)
 	if err != nil {
-		return ctrl.Result{}, err
+		return nil, err
 	}
-	before := object.DeepCopyObject().(client.Object)
-	old := *status.DeepCopy()
-	*status = Policy(old, facts)
-	wait, write := due(old, *status, r.lastWrite(ref), facts.Now)
-	r.note(ref, settled(status))
-	if write && wait == 0 {
-		if err := r.write(ctx, object, before, old.Conditions, status.Conditions); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
-		}
-		r.noteWrite(ref, facts.Now)
-	}
-	return ctrl.Result{RequeueAfter: again(wait, facts)}, nil
+	l := &look{object: object, before: object.DeepCopyObject().(client.Object), status: status, old: *status.DeepCopy(), facts: facts}
+	*status = Policy(l.old, facts)
+	r.note(ref, func(m *memory) {
+		l.wait, l.due = m.due(l.old, *status, facts.waiting(), facts.Now)
+		m.settled = settled(status)
+	})
+	return l, nil
 }
 
 // emptyPolicy returns an object of a kind and its status.
@@ -119,11 +152,9 @@ func again(wait time.Duration, f Facts) time.Duration {
 	return wait
 }
 
-// write writes a status and tells of its transitions.
+// write writes a status and tells of its transitions. The caller has waited for
+// Limit.
 func (s *Shared) write(ctx context.Context, object, before client.Object, was, is []metav1.Condition) error {
-	if err := s.Limit.Wait(ctx); err != nil {
-		return err
-	}
 	if err := s.Client.Status().Patch(ctx, object, client.MergeFrom(before)); err != nil {
 		return err
 	}
@@ -154,36 +185,34 @@ func settled(s *v1alpha1.PolicyStatus) bool {
 	return s.Nodes.Realized == s.Nodes.Desired
 }
 
-func (r *Policies) lastWrite(ref model.PolicyRef) time.Time {
+func (r *Policies) recall(ref model.PolicyRef) memory {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.written[ref]
+	return r.memory[ref]
 }
 
-func (r *Policies) note(ref model.PolicyRef, settled bool) {
+func (r *Policies) note(ref model.PolicyRef, change func(*memory)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.settled == nil {
-		r.settled, r.written = map[model.PolicyRef]bool{}, map[model.PolicyRef]time.Time{}
+	if r.memory == nil {
+		r.memory = map[model.PolicyRef]memory{}
 	}
-	r.settled[ref] = settled
+	m := r.memory[ref]
+	change(&m)
+	r.memory[ref] = m
 }
 
-func (r *Policies) noteWrite(ref model.PolicyRef, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.written[ref] = at
+func (r *Policies) noteWrite(ref model.PolicyRef, l *look) {
+	r.note(ref, func(m *memory) {
+		m.written, m.held = l.facts.Now, time.Time{}
+		if is := l.object.GetResourceVersion(); is != l.before.GetResourceVersion() {
+			m.replaced = l.before.GetResourceVersion()
+		}
+	})
 }
 
 func (r *Policies) forget(ref model.PolicyRef) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.settled, ref)
-	delete(r.written, ref)
-}
-
-func (r *Policies) isSettled(ref model.PolicyRef) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.settled[ref]
+	delete(r.memory, ref)
 }

@@ -141,8 +141,9 @@ func (w *Writer) Start(ctx context.Context) error {
 
 // sweep wakes all policies, or those that wait for nodes.
 func (w *Writer) sweep(all bool) {
+	w.shared.Nodes.lookAgain()
 	for _, ref := range w.shared.Decisions.Policies() {
-		if r := w.policies[ref.Kind]; r != nil && (all || !r.isSettled(ref)) {
+		if r := w.policies[ref.Kind]; r != nil && (all || !r.recall(ref).settled) {
 			w.wakers[ref.Kind.String()].wake(ref.Namespace, ref.Name)
 		}
 	}
