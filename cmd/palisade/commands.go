@@ -6,6 +6,7 @@ import "github.com/spf13/cobra"
 var commands = []func(*env) *cobra.Command{
 	newApply,
 	newCompile,
+	newEvents,
 	newExplain,
 	newFlows,
 	newHost,
