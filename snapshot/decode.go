@@ -52,11 +52,18 @@ var rowDecoders = map[Table]func(k, v *reader) Row{
 	TableSubject: decodeSubject,
 	TableLocal:   decodeLocal,
 	TableAddress: decodeAddress,
+
+	TableRuntimeRule:    decodeRuntimeRule,
+	TableRuntimeRuleset: decodeRuntimeRuleset,
+	TableRuntimeSubject: decodeRuntimeSubject,
+	TableRuntimePod:     decodeRuntimePod,
 }
 
 var tableNames = [...]string{
 	TableMeta: "meta", TableRule: "rule", TableProgram: "program", TableRuleset: "ruleset", TableCell: "cell",
 	TableKind: "kind", TablePart: "part", TableSubject: "subject", TableLocal: "local", TableAddress: "address",
+	TableRuntimeRule: "runtime-rule", TableRuntimeRuleset: "runtime-ruleset",
+	TableRuntimeSubject: "runtime-subject", TableRuntimePod: "runtime-pod",
 }
 
 // String is the table's name in messages and metrics.

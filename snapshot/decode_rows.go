@@ -10,7 +10,7 @@ import (
 // The last values of the enumerations that rows carry as bytes.
 const (
 	lastTier       = 4 // model.TierDefault
-	lastPolicyKind = 3 // model.KindUpstream
+	lastPolicyKind = runtimePolicyKind
 	lastEndpoint   = 2 // model.EndpointExternal
 	endpointPod    = 0
 	endpointNode   = 1

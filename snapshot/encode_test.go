@@ -61,7 +61,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"repeated groups":         {Encode(RulesetRow{Groups: []GroupID{group(2), group(2)}}), "repeats"},
 		"kind in no group":        {Encode(KindRow{}), "empty"},
 		"tier five":               {Encode(RuleRow{Tier: 5, Policy: "p", Rule: "r"}), "value 5 is over 4"},
-		"policy kind four":        {Encode(RuleRow{PolicyKind: 4, Policy: "p", Rule: "r"}), "value 4 is over 3"},
+		"policy kind five":        {Encode(RuleRow{PolicyKind: 5, Policy: "p", Rule: "r"}), "value 5 is over 4"},
 		"endpoint three":          {Encode(AddressRow{Addr: netip.MustParseAddr("10.0.0.1"), Endpoint: 3, Name: "a"}), "value 3 is over 2"},
 		"node with a UID":         {Encode(AddressRow{Addr: netip.MustParseAddr("10.0.0.1"), Endpoint: 1, UID: "u", Name: "a"}), "is no pod"},
 		"node in a namespace":     {Encode(AddressRow{Addr: netip.MustParseAddr("10.0.0.1"), Endpoint: 1, Namespace: "u", Name: "a"}), "node in a namespace"},
@@ -122,7 +122,7 @@ func TestNumbersAreApart(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	for _, row := range sampleRows() {
+	for _, row := range slices.Concat(sampleRows(), sampleRuntimeRows()) {
 		e := Encode(row)
 		f.Add(uint8(e.Table), e.Key, e.Value)
 	}

@@ -22,8 +22,17 @@ func sampleFile() *File {
 // TestGoldenFile: a file once written stays readable; a change of format shows
 // here and asks for a new number of Format.
 func TestGoldenFile(t *testing.T) {
-	path := filepath.Join("testdata", "format1.palisnap")
-	got := AppendFile(nil, sampleFile())
+	for name, f := range map[string]*File{
+		"format1.palisnap":         sampleFile(),
+		"format1-runtime.palisnap": sampleRuntimeFile(),
+	} {
+		t.Run(name, func(t *testing.T) { testGoldenFile(t, name, f) })
+	}
+}
+
+func testGoldenFile(t *testing.T, name string, sample *File) {
+	path := filepath.Join("testdata", name)
+	got := AppendFile(nil, sample)
 	if *update {
 		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
@@ -121,6 +130,7 @@ func FuzzReadFile(f *testing.F) {
 	whole := AppendFile(nil, sampleFile())
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
+	f.Add(AppendFile(nil, sampleRuntimeFile()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < sha256.Size {
 			return
@@ -137,6 +147,7 @@ func FuzzReadFile(f *testing.F) {
 func FuzzDelta(f *testing.F) {
 	f.Add(AppendDelta(nil, Diff(NewSet(), sampleSet())))
 	f.Add(AppendDelta(nil, Diff(sampleSet(), NewSet())))
+	f.Add(AppendDelta(nil, Diff(sampleSet(), sampleRuntimeFile().Set)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := DecodeDelta(b)
 		if err == nil && !bytes.Equal(AppendDelta(nil, d), b) {

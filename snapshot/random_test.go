@@ -58,6 +58,9 @@ func genProgram(t *rapid.T) ProgramRow {
 }
 
 func genRow(t *rapid.T) Row {
+	if rapid.IntRange(0, 3).Draw(t, "runtime") == 0 {
+		return genRuntimeRow(t)
+	}
 	text := rapid.StringN(0, 8, 40)
 	name := func() string { return "n" + text.Draw(t, "text") }
 	switch Table(rapid.IntRange(int(TableMeta), int(TableAddress)).Draw(t, "table")) {
