@@ -264,11 +264,16 @@ const (
 	FamilyIPv6 uint8 = 10
 )
 
-// Values of Question.Own: the end that is the node itself.
+// Bits of Question.Own: the end that is the node itself. PickedUp, which only test-run
+// is asked, says that conntrack met the connection in the middle.
 const (
-	OwnClient uint8 = 1
-	OwnServer uint8 = 2
+	OwnClient uint8 = 1 << iota
+	OwnServer
+	PickedUp
 )
+
+// InterfaceCells is how many cells count what came in by interfaces: a power of two.
+const InterfaceCells = 4096
 
 // Question is what judge takes.
 type Question struct {

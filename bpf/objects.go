@@ -25,12 +25,14 @@ const (
 
 	VariableLineMask        = "line_mask"
 	VariableEventsPerSecond = "events_per_second"
+	VariableHoldSteps       = "hold_steps"
 
 	MapPrograms  = "programs"
 	MapSides     = "sides"
 	MapActive    = "active"
 	MapCounters  = "counters"
 	MapLimits    = "limits"
+	MapIfaces    = "interfaces"
 	MapPairs     = "pairs"
 	MapEvents    = "events"
 	MapQuestions = "questions"

@@ -94,6 +94,28 @@ static __always_inline int denied(const struct outcome *o)
 	return ((o->egress.enforced | o->ingress.enforced) & WORD_DENY) != 0;
 }
 
+/*
+ * The other way round: client and server of a connection of which that is a guess.
+ * The side is the one that denied it, never another reading of the active word.
+ */
+static __always_inline int allowed_reversed(const struct question *q, struct outcome *o, __u32 side)
+{
+	struct outcome reversed = {};
+	struct question back = {
+		.client = q->server,
+		.server = q->client,
+		.port = PROTO_TCP << 16 | q->client_port,
+		.client_port = q->port,
+		.family = q->family,
+		.own = (q->own & OWN_CLIENT ? OWN_SERVER : 0) | (q->own & OWN_SERVER ? OWN_CLIENT : 0),
+	};
+	judge(&back, &reversed, side);
+	if (denied(&reversed))
+		return 0;
+	*o = reversed;
+	return 1;
+}
+
 static __always_inline void count_word(__u32 word, __u32 bytes)
 {
 	__u32 rule = word & WORD_RULE;

@@ -257,6 +257,15 @@ struct {
 	__type(value, struct limit);
 } limits SEC(".maps");
 
+/* What came in, by interface: the low bits of its number, so that some share a cell. */
+#define INTERFACE_CELLS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, INTERFACE_CELLS);
+	__type(key, __u32);
+	__type(value, struct counter);
+} interfaces SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);

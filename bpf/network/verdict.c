@@ -44,24 +44,6 @@ static __always_inline int picked_up(struct bpf_nf_ctx *ctx, const struct passag
 	return flags >= 0 && !(flags & TCP_SYN);
 }
 
-static __always_inline int allowed_reversed(const struct passage *p, struct outcome *o, __u32 side)
-{
-	struct outcome reversed = {};
-	struct question q = {
-		.client = p->question.server,
-		.server = p->question.client,
-		.port = PROTO_TCP << 16 | p->question.client_port,
-		.client_port = p->question.port,
-		.family = p->question.family,
-		.own = p->question.own == OWN_CLIENT ? OWN_SERVER : p->question.own == OWN_SERVER ? OWN_CLIENT : 0,
-	};
-	judge(&q, &reversed, side);
-	if (denied(&reversed))
-		return 0;
-	*o = reversed;
-	return 1;
-}
-
 static __always_inline int verdict(struct bpf_nf_ctx *ctx)
 {
 	struct passage p = {};
@@ -79,7 +61,7 @@ static __always_inline int verdict(struct bpf_nf_ctx *ctx)
 	if (p.malformed && (o.client | o.server) & (PEER_LOCAL | PEER_UNBOUND | PEER_GROUP))
 		o.egress = o.ingress = certain(RULE_MALFORMED | WORD_DENY);
 	int deny = denied(&o);
-	if (deny && picked_up(ctx, &p) && allowed_reversed(&p, &o, side))
+	if (deny && picked_up(ctx, &p) && allowed_reversed(&p.question, &o, side))
 		deny = 0;
 	count(&o, ctx->skb->len);
 	if (deny || p.fresh) {
@@ -122,6 +104,20 @@ static __always_inline int honest(void *side, const struct header *h, const stru
 }
 
 /*
+ * Everything that an interface brings is counted, before anything is found out about
+ * it: what the interface itself counts beyond that goes around the hooks.
+ */
+static __always_inline void note_interface(__u32 interface, __u32 bytes)
+{
+	__u32 cell = interface & (INTERFACE_CELLS - 1);
+	struct counter *c = bpf_map_lookup_elem(&interfaces, &cell);
+	if (c) {
+		c->packets++;
+		c->bytes += bytes;
+	}
+}
+
+/*
  * Before conntrack, where a bridged packet still carries its port: a packet from a
  * pod's interface carries one of the pod's addresses, and nobody else's packet does.
  */
@@ -137,6 +133,7 @@ static __always_inline int guard(struct bpf_nf_ctx *ctx)
 		p.interface = hook->in->ifindex;
 	else
 		return NF_ACCEPT;
+	note_interface(p.interface, ctx->skb->len);
 	void *side = side_of(active_side());
 	struct header *h = side ? line(side, 0) : NULL;
 	if (!h)
