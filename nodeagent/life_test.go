@@ -88,8 +88,9 @@ func (p *path) Count() ([]datapath.Pair, []datapath.Counter, error) {
 	rule.Rule = rule.Row.ID
 	return []datapath.Pair{{Subject: layout.Local{UID: "a"}, Rule: rule, Connections: 3}}, []datapath.Counter{{Attribution: rule, Packets: 5, Bytes: 300}, {Attribution: rule, Packets: 7, Bytes: 500}}, nil
 }
-func (p *path) Audit(context.Context) (string, error) { return "", nil }
-func (p *path) Close() error                          { p.closed = true; return nil }
+func (p *path) CameIn([]datapath.Cell) (map[datapath.Cell]datapath.Traffic, error) { return nil, nil }
+func (p *path) Audit(context.Context) (string, error)                              { return "", nil }
+func (p *path) Close() error                                                       { p.closed = true; return nil }
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

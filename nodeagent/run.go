@@ -31,6 +31,8 @@ type Datapath interface {
 	Cut(context.Context) (int, error)
 	// Count takes what was counted since the last call, and reads the totals.
 	Count() (pairs []datapath.Pair, totals []datapath.Counter, err error)
+	// CameIn reads what the hook saw come in by interfaces.
+	CameIn([]datapath.Cell) (map[datapath.Cell]datapath.Traffic, error)
 	// Audit compares the kernel's tables with what they should be, repairs them,
 	// and describes what it found; empty if nothing.
 	Audit(context.Context) (string, error)
@@ -164,7 +166,7 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	p.loop(func(ctx context.Context) { c.guard(ctx, a) })
 	p.loop(func(ctx context.Context) { a.auditing(ctx, dp) })
 	p.loop(func(ctx context.Context) { a.cutting(ctx, dp) })
-	p.loop(func(ctx context.Context) { a.counting(ctx, dp, &bypass{packets: facts.Packets}) })
+	p.loop(func(ctx context.Context) { a.counting(ctx, dp, &bypass{carried: facts.Interfaces, cameIn: dp.CameIn}) })
 	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
 	p.start(func(ctx context.Context) error { return c.serveCNI(ctx, a) })
 	p.start(func(ctx context.Context) error { return c.serveFlows(ctx, hub) })

@@ -9,6 +9,7 @@
 //	(*Datapath).Generation() (snapshot.Generation, snapshot.Digest)   // what the kernel uses
 //	(*Datapath).Events() (*Events, error) // Read() (Event, error), Lost(), Close()
 //	(*Datapath).Counters() ([]Counter, error)
+//	(*Datapath).CameIn([]Cell) (map[Cell]Traffic, error) // by interfaces, as the guard saw it
 //	(*Datapath).Pairs() ([]Pair, error)   // new connections by subject, peer class and rule
 //	(*Datapath).Audit(ctx) (Drift, error) // compare with the kernel, repair, report
 //	(*Datapath).Stats() Stats

@@ -24,7 +24,7 @@ type Datapath struct {
 
 	mu         sync.Mutex
 	engine     engine
-	maps       map[string]*ebpf.Map // counters, limits, pairs, events
+	maps       map[string]*ebpf.Map // counters, limits, pairs, events, interfaces
 	array      *ebpf.Map            // what the dispatchers call
 	programs   *programs
 	links      map[string]link.Link
@@ -132,7 +132,7 @@ func (d *Datapath) openState() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("%w: %w", ErrPinDir, err)
 	}
-	for _, name := range []string{bpf.MapCounters, bpf.MapLimits, bpf.MapPairs, bpf.MapEvents} {
+	for _, name := range []string{bpf.MapCounters, bpf.MapLimits, bpf.MapPairs, bpf.MapEvents, bpf.MapIfaces} {
 		if d.maps[name], err = openMap(dir, spec.Maps[name]); err != nil {
 			return err
 		}
