@@ -60,7 +60,13 @@ type ClusterwidePolicyList struct {
 // then the Baseline tier. What nothing decides is allowed, and the verdict
 // names the built-in default.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.ingress) && size(self.ingress) > 0) || (has(self.egress) && size(self.egress) > 0)",message="the policy does nothing: add a rule to ingress or egress (shape 11)"
+// The part runtime is judged by the same tiers and by the order that
+// [RuntimePolicySpec] describes.
+//
+// +kubebuilder:validation:XValidation:rule="(has(self.ingress) && size(self.ingress) > 0) || (has(self.egress) && size(self.egress) > 0) || has(self.runtime)",message="the policy does nothing: add a rule to ingress or egress, or a section to runtime (shape 11)"
+// +kubebuilder:validation:XValidation:rule="self.tier != 'Admin' || !has(self.runtime) || ((!has(self.runtime.executables) || self.runtime.executables.default != 'Deny') && (!has(self.runtime.files) || self.runtime.files.default != 'Deny') && (!has(self.runtime.privileges) || self.runtime.privileges.default != 'Deny') && (!has(self.runtime.network) || self.runtime.network.default != 'Deny'))",message="the Admin tier cannot isolate: write rules with action Deny, or move the policy to the Baseline tier, where default may be Deny (shape 61)"
+// +kubebuilder:validation:XValidation:rule="!((has(self.ingress) && size(self.ingress) > 0) || (has(self.egress) && size(self.egress) > 0)) || (!has(self.subject.nodes) && !has(self.subject.containers))",message="subject.nodes and subject.containers are about runtime alone: move ingress and egress to a policy of their own (shape 62)"
+// +kubebuilder:validation:XValidation:rule="!has(self.runtime) || !has(self.runtime.network) || ((!has(self.runtime.network.rules) || self.runtime.network.rules.all(r, !has(r.peers) || r.peers.all(p, (!has(p.pods) || has(p.pods.namespaceSelector)) && (!has(p.externalWorkloads) || has(p.externalWorkloads.namespaceSelector))))) && (!has(self.runtime.network.exceptions) || self.runtime.network.exceptions.all(r, !has(r.peers) || r.peers.all(p, (!has(p.pods) || has(p.pods.namespaceSelector)) && (!has(p.externalWorkloads) || has(p.externalWorkloads.namespaceSelector))))))",message="a ClusterwidePolicy has no namespace of its own: give each pods and externalWorkloads peer in runtime.network a namespaceSelector, {} for every namespace (shape 9)"
 type ClusterwidePolicySpec struct {
 	// tier is the tier of the policy. It cannot be changed: create a policy
 	// with another name in the other tier, then delete this one.
@@ -129,22 +135,31 @@ type ClusterwidePolicySpec struct {
 	// +kubebuilder:validation:MaxItems=50
 	// +kubebuilder:validation:XValidation:rule="self.all(r, self.exists_one(o, o.name == r.name))",message="two egress rules have the same name: rename one, so that a verdict can name the rule that decided (shape 12)"
 	Egress []ClusterwidePolicyEgressRule `json:"egress,omitempty"`
+
+	// runtime is what the subject's containers may execute, do to files, do with
+	// privileges and do with sockets.
+	//
+	// +optional
+	Runtime *ClusterwideRuntime `json:"runtime,omitempty"`
 }
 
 // ClusterwidePolicySubject selects endpoints in any namespace. Exactly one
-// member is set.
+// member besides containers is set.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.namespaces), has(self.pods), has(self.externalWorkloads)].exists_one(set, set)",message="subject has exactly one of namespaces, pods and externalWorkloads: write namespaces: {} for every pod of the cluster, and a second policy for the others (shape 9)"
+// +kubebuilder:validation:XValidation:rule="[has(self.namespaces), has(self.pods), has(self.externalWorkloads), has(self.nodes)].exists_one(set, set)",message="subject has exactly one of namespaces, pods, externalWorkloads and nodes: write namespaces: {} for every pod of the cluster, and a second policy for the others (shape 9)"
+// +kubebuilder:validation:XValidation:rule="!has(self.containers) || (!has(self.externalWorkloads) && !has(self.nodes))",message="only pods have containers: remove containers, or select namespaces or pods (shape 62)"
 type ClusterwidePolicySubject struct {
 	// namespaces selects every pod in the namespaces whose labels the selector
-	// matches; {} selects every pod of the cluster. Host-network pods and
-	// external workloads are never selected by it.
+	// matches; {} selects every pod of the cluster. For ingress and egress it
+	// never selects host-network pods, which are their node; for runtime it
+	// does. External workloads are never selected by it.
 	//
 	// +optional
 	Namespaces *LabelSelector `json:"namespaces,omitempty"`
 
 	// pods selects pods by their labels and their namespace's. Host-network
-	// pods are never selected: they are their node.
+	// pods are selected for runtime alone: for ingress and egress they are their
+	// node.
 	//
 	// +optional
 	Pods *NamespacedPods `json:"pods,omitempty"`
@@ -156,6 +171,26 @@ type ClusterwidePolicySubject struct {
 	//
 	// +optional
 	ExternalWorkloads *NamespacedExternalWorkloads `json:"externalWorkloads,omitempty"`
+
+	// nodes selects nodes by their labels, for runtime alone: the processes of
+	// the host itself, outside of every pod. {} selects every node. The
+	// processes of the agent are judged too.
+	//
+	// +optional
+	Nodes *LabelSelector `json:"nodes,omitempty"`
+
+	// containers narrows namespaces and pods, for runtime alone, to the
+	// containers of these names, ordinary, init and ephemeral alike. Absent, it
+	// is every container except the pods' own sandboxes, which the name pause
+	// stands for. Until a container's name is known to the node, which is a
+	// moment after its creation, every rule about any container of the pod
+	// applies to it, and of several the strictest counts.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Containers []ContainerName `json:"containers,omitempty"`
 }
 
 // NamespacedPods selects pods by their namespace and their labels; both must

@@ -12,7 +12,8 @@ const (
 	// ConditionProgrammed is True when every node that needs the policy has
 	// acknowledged a snapshot that holds it. Reasons: Realized, NoSubjects,
 	// Observing, Expired; Pending, NodeLate, NodeRefused, NodeUnreachable,
-	// KernelUnsupported, SysctlOff, DatapathBypassed, NoEnforcer, NotAccepted.
+	// KernelUnsupported, BackendCannotPrevent, SysctlOff, DatapathBypassed,
+	// NoEnforcer, NotAccepted.
 	ConditionProgrammed = "Programmed"
 
 	// ConditionReady is True when the object is Accepted and every node that
@@ -25,7 +26,8 @@ const (
 	// ConditionStalled is present, and True, only while nothing will change
 	// without somebody changing the object, a node or the capacity. Reasons:
 	// Invalid, Unsupported, OverCapacity, AddressConflict, NodeRefused,
-	// KernelUnsupported, SysctlOff, DatapathBypassed, NoEnforcer.
+	// KernelUnsupported, BackendCannotPrevent, SysctlOff, DatapathBypassed,
+	// NoEnforcer.
 	ConditionStalled = "Stalled"
 
 	// ConditionReconciling is present, and True, only while the controller or
@@ -104,6 +106,11 @@ const (
 
 	// ReasonKernelUnsupported: a node's kernel lacks what enforcement needs.
 	ReasonKernelUnsupported = "KernelUnsupported"
+
+	// ReasonBackendCannotPrevent: a node's kernel can only kill or report after
+	// the fact what the policy denies, and its minimumBackend is Prevent. The
+	// node does what it can.
+	ReasonBackendCannotPrevent = "BackendCannotPrevent"
 
 	// ReasonSysctlOff: a kernel setting that enforcement needs is off on a node
 	// and the agent may not set it.

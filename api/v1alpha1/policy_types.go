@@ -37,26 +37,35 @@ const (
 // +kubebuilder:validation:MaxLength=63
 type Tag string
 
-// Action is what a rule does with a connection that it matches. Allow and Deny
-// are verdicts, the outcome of all rules together; an action is what one rule
-// asks for.
+// Action is what a rule does with a connection, or a runtime rule with an
+// operation, that it matches. Allow and Deny are verdicts, the outcome of all
+// rules together; an action is what one rule asks for.
 type Action string
 
 const (
-	// ActionAccept ends the judgement of this direction with the verdict Allow,
-	// as far as the order of judgement lets this rule decide.
+	// ActionAccept ends the judgement with the verdict Allow, as far as the
+	// order of judgement lets this rule decide.
 	ActionAccept Action = "Accept"
-	// ActionDeny ends the judgement of this direction with the verdict Deny.
-	// The connection is dropped, not rejected: the client sees a timeout.
+	// ActionDeny ends the judgement with the verdict Deny. A connection is
+	// dropped, not rejected: the client sees a timeout. An operation fails with
+	// EPERM.
 	ActionDeny Action = "Deny"
 	// ActionPass ends the judgement of this tier without a verdict: rules of
 	// lower precedence in the same tier are skipped and the next tier decides.
-	// Only a ClusterwidePolicy has it.
+	// Only the ingress and egress of a ClusterwidePolicy have it.
 	ActionPass Action = "Pass"
+	// ActionAudit decides nothing: it is a Deny in the staged world alone, so
+	// that events show what a Deny would stop. Only runtime rules have it.
+	ActionAudit Action = "Audit"
+	// ActionKill denies the operation and kills the process with SIGKILL; an
+	// execution is killed before the first instruction of the new program. Only
+	// runtime rules have it.
+	ActionKill Action = "Kill"
 )
 
 // Tier is one of the two tiers that a ClusterwidePolicy can stand in. The
-// Namespace tier between them holds every NetworkPolicy, ours and upstream's.
+// Namespace tier between them holds every NetworkPolicy, ours and upstream's, and
+// every RuntimePolicy.
 //
 // +kubebuilder:validation:Enum=Admin;Baseline
 type Tier string

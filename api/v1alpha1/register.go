@@ -13,6 +13,7 @@ const GroupName = "policy.palisade.dev"
 const (
 	KindNetworkPolicy     = "NetworkPolicy"
 	KindClusterwidePolicy = "ClusterwidePolicy"
+	KindRuntimePolicy     = "RuntimePolicy"
 	KindExternalWorkload  = "ExternalWorkload"
 	KindAddressGroup      = "AddressGroup"
 )
@@ -22,6 +23,7 @@ const (
 const (
 	ShortNetworkPolicy     = "pnp"
 	ShortClusterwidePolicy = "cwp"
+	ShortRuntimePolicy     = "rtp"
 	ShortExternalWorkload  = "pew"
 	ShortAddressGroup      = "pag"
 )
@@ -41,6 +43,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&NetworkPolicy{}, &NetworkPolicyList{},
 		&ClusterwidePolicy{}, &ClusterwidePolicyList{},
+		&RuntimePolicy{}, &RuntimePolicyList{},
 		&ExternalWorkload{}, &ExternalWorkloadList{},
 		&AddressGroup{}, &AddressGroupList{},
 	)

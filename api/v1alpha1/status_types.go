@@ -48,6 +48,16 @@ type PolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=10
 	Failures []NodeFailure `json:"failures,omitempty"`
 
+	// expiredExceptions are the exceptions of the runtime sections of the
+	// accepted spec whose expiresAt has passed, as SECTION/NAME, for example
+	// executables/migration. The compiler has no clock: it reads this.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=80
+	ExpiredExceptions []string `json:"expiredExceptions,omitempty"`
+
 	// conditions are Accepted, Programmed and Ready, always present; Expired
 	// once the policy has expired; Stalled and Reconciling only while True.
 	//
