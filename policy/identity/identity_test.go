@@ -14,6 +14,12 @@ func pod(name string, labels map[string]string) model.Endpoint {
 	return model.Endpoint{ID: model.EndpointID{Namespace: "shop", Name: name}, Labels: labels}
 }
 
+func hostPod(name string, labels map[string]string) model.Endpoint {
+	e := pod(name, labels)
+	e.HostNetwork = true
+	return e
+}
+
 // kindOf settles the table and returns the kind of an endpoint.
 func kindOf(t *testing.T, table *Table, name string) *Kind {
 	t.Helper()
@@ -46,12 +52,19 @@ func TestWhatMakesAKind(t *testing.T) {
 	}{
 		"nothing":                    {a: pod("a", nil), b: pod("b", nil)},
 		"node, UID and addresses":    {a: pod("a", nil), b: elsewhere("b")},
-		"a label's value":            {a: labelled("a", "x"), b: labelled("b", "y"), reads: Needs{Labels: [3][]string{{"app"}}}, differAfter: true},
-		"a label that one lacks":     {a: labelled("a", "x"), b: pod("b", nil), reads: Needs{Labels: [3][]string{{"app"}}}, differAfter: true},
-		"an empty value and none":    {a: labelled("a", ""), b: pod("b", nil), reads: Needs{Labels: [3][]string{{"app"}}}, differAfter: true},
-		"a label read of nodes only": {a: labelled("a", "x"), b: labelled("b", "y"), reads: Needs{Labels: [3][]string{nil, {"app"}}, NamespaceLabels: []string{"app"}}},
-		"a port's number":            {a: port("a", 80), b: port("b", 81), reads: Needs{Ports: []string{"http"}}, differAfter: true},
-		"a port that nobody names":   {a: port("a", 80), b: port("b", 81), reads: Needs{Ports: []string{"https"}}},
+		"a label's value":            {a: labelled("a", "x"), b: labelled("b", "y"), reads: Needs{Labels: [model.EndpointKinds][]string{{"app"}}}, differAfter: true},
+		"a label that one lacks":     {a: labelled("a", "x"), b: pod("b", nil), reads: Needs{Labels: [model.EndpointKinds][]string{{"app"}}}, differAfter: true},
+		"an empty value and none":    {a: labelled("a", ""), b: pod("b", nil), reads: Needs{Labels: [model.EndpointKinds][]string{{"app"}}}, differAfter: true},
+		"a label read of nodes only": {a: labelled("a", "x"), b: labelled("b", "y"), reads: Needs{Labels: [model.EndpointKinds][]string{nil, {"app"}}, NamespaceLabels: []string{"app"}}},
+		"a host pod's label": {
+			a: hostPod("a", map[string]string{"app": "x"}), b: hostPod("b", nil),
+			reads: Needs{Labels: [model.EndpointKinds][]string{model.EndpointHostPod: {"app"}}}, differAfter: true,
+		},
+		"a host pod's label read of pods only": {
+			a: hostPod("a", map[string]string{"app": "x"}), b: hostPod("b", nil), reads: Needs{Labels: [model.EndpointKinds][]string{{"app"}}},
+		},
+		"a port's number":          {a: port("a", 80), b: port("b", 81), reads: Needs{Ports: []string{"http"}}, differAfter: true},
+		"a port that nobody names": {a: port("a", 80), b: port("b", 81), reads: Needs{Ports: []string{"https"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := NewTable()
@@ -70,6 +83,20 @@ func TestWhatMakesAKind(t *testing.T) {
 				t.Error("once nobody reads it any more: not as before")
 			}
 		})
+	}
+}
+
+func TestHostNetworkingMakesAKind(t *testing.T) {
+	table := NewTable()
+	table.PutEndpoint(pod("a", nil))
+	table.PutEndpoint(hostPod("b", nil))
+	if a, b := kindOf(t, table, "a"), kindOf(t, table, "b"); a == b || a.Endpoint != model.EndpointPod || b.Endpoint != model.EndpointHostPod {
+		t.Errorf("kinds of class %s and %s", a.Endpoint, b.Endpoint)
+	}
+	before := kindOf(t, table, "a")
+	table.PutEndpoint(pod("b", nil)) // deleted, and made again under the same name
+	if kindOf(t, table, "b") != before {
+		t.Error("a pod that gave up host networking is not of the others' kind")
 	}
 }
 
@@ -124,7 +151,7 @@ func TestOnlyHoldersAreTouched(t *testing.T) {
 		table.PutEndpoint(pod(fmt.Sprint(i), labels))
 	}
 	table.Settle()
-	table.Use(&Needs{Labels: [3][]string{{"special"}}})
+	table.Use(&Needs{Labels: [model.EndpointKinds][]string{{"special"}}})
 	if len(table.marked) != 1 {
 		t.Errorf("%d endpoints were touched", len(table.marked))
 	}

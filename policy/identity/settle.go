@@ -94,9 +94,10 @@ func (t *Table) count(k *Kind, by int) {
 
 // kindOf returns the kind of an endpoint, made if it is the first.
 func (t *Table) kindOf(e *endpoint, m *model.Endpoint) *Kind {
-	b := append(t.scratch[:0], byte(m.ID.Kind))
+	class := m.Class()
+	b := append(t.scratch[:0], byte(class))
 	b = appendText(b, m.ID.Namespace)
-	b = e.appendLabels(b, labelOf(m.ID.Kind))
+	b = e.appendLabels(b, labelOf(class))
 	if e.home != nil {
 		b = e.home.appendLabels(b, namespaceLabel)
 	}
@@ -128,9 +129,9 @@ func (t *Table) kindOf(e *endpoint, m *model.Endpoint) *Kind {
 	}
 	k := &Kind{
 		Content:   string(b),
-		Endpoint:  m.ID.Kind,
+		Endpoint:  class,
 		Namespace: m.ID.Namespace,
-		Labels:    e.read(labelOf(m.ID.Kind)),
+		Labels:    e.read(labelOf(class)),
 		Ports:     ports,
 	}
 	if e.home != nil {

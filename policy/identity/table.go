@@ -7,8 +7,8 @@ import (
 
 // Kind is a class of endpoints that policies cannot tell apart. It never changes.
 type Kind struct {
-	Content         string // equal exactly for equal kinds
-	Endpoint        model.EndpointKind
+	Content         string             // equal exactly for equal kinds
+	Endpoint        model.EndpointKind // the class
 	Namespace       string
 	Labels          index.Labels // those that somebody reads
 	NamespaceLabels index.Labels
@@ -129,7 +129,7 @@ func (t *Table) PutEndpoint(m model.Endpoint) {
 		}
 	}
 	t.release(&e.holder)
-	t.holdLabels(&e.holder, labelOf(m.ID.Kind), m.Labels)
+	t.holdLabels(&e.holder, labelOf(m.Class()), m.Labels)
 	for i, p := range m.Ports {
 		if !namedBefore(m.Ports, i) {
 			t.hold(&e.holder, traitKey{portName, p.Name}, "")

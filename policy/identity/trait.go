@@ -12,9 +12,10 @@ import (
 type traitKind uint8
 
 const (
-	podLabel traitKind = iota // podLabel+EndpointKind: a label key of such endpoints
+	podLabel traitKind = iota // podLabel+EndpointKind: a label key of endpoints of that class
 	nodeLabel
 	externalLabel
+	hostPodLabel
 	namespaceLabel
 	portName
 	nodeName
@@ -27,8 +28,8 @@ type traitKey struct {
 	name string
 }
 
-// labelOf is the trait that a label key of endpoints of a kind is.
-func labelOf(kind model.EndpointKind) traitKind { return podLabel + traitKind(kind) }
+// labelOf is the trait that a label key of endpoints of a class is.
+func labelOf(class model.EndpointKind) traitKind { return podLabel + traitKind(class) }
 
 // trait counts who reads it and lists who has it, so that its first and its last
 // reader touch nobody else.
@@ -54,7 +55,7 @@ type holding struct {
 
 // Needs is what one policy reads. Repetitions count as often as they stand there.
 type Needs struct {
-	Labels          [3][]string // label keys, by model.EndpointKind
+	Labels          [model.EndpointKinds][]string // label keys, by class of endpoint
 	NamespaceLabels []string
 	Ports           []string // names of ports
 	Host            bool     // which node is which

@@ -14,7 +14,7 @@ type Place struct {
 // Index relates targets, each standing for a T, to queries, each standing for a
 // Q. The zero Index is empty and ready. It is not safe for concurrent use.
 type Index[T, Q any] struct {
-	spaces [3]space[T, Q] // by model.EndpointKind
+	spaces [model.EndpointKinds]space[T, Q]
 }
 
 // Target is a target in an index.

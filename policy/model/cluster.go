@@ -8,15 +8,19 @@ import (
 // EndpointKind is what an endpoint is.
 type EndpointKind uint8
 
-// The kinds of endpoints. A pod with host networking is none: it is its node.
+// The kinds of endpoints. EndpointHostPod is the Class of a pod with host
+// networking: on the network it is its node, so it is a subject of runtime rules
+// and nothing else. No EndpointID, selector of peers or subject has it.
 const (
 	EndpointPod EndpointKind = iota
 	EndpointNode
 	EndpointExternal
+	EndpointHostPod
+	EndpointKinds = 4 // how many there are
 )
 
 func (k EndpointKind) String() string {
-	return [...]string{"pod", "node", "external"}[k]
+	return [...]string{"pod", "node", "external", "host pod"}[k]
 }
 
 // EndpointID names an endpoint.
@@ -57,6 +61,19 @@ type Endpoint struct {
 	Addresses      []netip.Addr // may be empty: a pod that has none yet; never v4-mapped
 	Ports          []NamedPort
 	PodRanges      []netip.Prefix // nodes only: where its pods get their addresses; may be empty
+	HostNetwork    bool           // pods only: it has its node's addresses, and none here
+	// ConfigHash is what the kubelet calls a static pod by instead of its UID, which
+	// is that of its mirror. Pods only; empty for all others.
+	ConfigHash string
+}
+
+// Class is what kind of endpoint policies see: EndpointHostPod for a pod with
+// host networking, else that of the ID.
+func (e *Endpoint) Class() EndpointKind {
+	if e.HostNetwork {
+		return EndpointHostPod
+	}
+	return e.ID.Kind
 }
 
 // NamedPort is a port that an endpoint declares by name.

@@ -14,6 +14,7 @@ const (
 	KindClusterwide                     // ClusterwidePolicy, cwp
 	KindNetworkPolicy                   // our NetworkPolicy, pnp
 	KindUpstream                        // networking.k8s.io/v1 NetworkPolicy, netpol
+	KindRuntime                         // RuntimePolicy, rtp
 )
 
 // String is the short name that messages, logs and flow records print.
@@ -25,6 +26,8 @@ func (k PolicyKind) String() string {
 		return "pnp"
 	case KindUpstream:
 		return "netpol"
+	case KindRuntime:
+		return "rtp"
 	default:
 		return "builtin"
 	}
@@ -59,7 +62,7 @@ type Tier uint8
 const (
 	TierBuiltin   Tier = iota // what no policy can change: a pod and itself, a pod and its node, forged senders
 	TierAdmin                 // ClusterwidePolicy, tier Admin
-	TierNamespace             // NetworkPolicy, ours and upstream's
+	TierNamespace             // NetworkPolicy, ours and upstream's, and RuntimePolicy
 	TierBaseline              // ClusterwidePolicy, tier Baseline
 	TierDefault               // nothing matched
 )
@@ -141,6 +144,7 @@ type Policy struct {
 
 	Ingress []Rule
 	Egress  []Rule
+	Runtime *Runtime // nil: none
 
 	// Copied to events, never judged.
 	Severity string
@@ -178,7 +182,8 @@ type Rule struct {
 }
 
 // Subject says whom a policy protects: endpoints of one kind, in namespaces, by
-// labels. Nodes have no namespace.
+// labels. Nodes have no namespace. The runtime part of a policy about pods is
+// about those with host networking too, the network part is not.
 type Subject struct {
 	Kind       EndpointKind
 	Namespaces NamespaceMatch

@@ -2,20 +2,18 @@ package model
 
 import "net/netip"
 
-// Verdict is what happens to a connection.
+// Verdict is what happens to a connection or an operation.
 type Verdict uint8
 
-// The verdicts.
+// The verdicts, the mildest first.
 const (
 	Allow Verdict = iota
 	Deny
+	Kill // operations only: denied, and the process is killed
 )
 
 func (v Verdict) String() string {
-	if v == Deny {
-		return "Deny"
-	}
-	return "Allow"
+	return [...]string{"Allow", "Deny", "Kill"}[v]
 }
 
 // RuleRef names what decided: a rule of a policy, or one of the implicit rules.
@@ -33,6 +31,10 @@ const (
 	RuleSelf     = "(self)"       // a pod reaches itself
 	RuleOwnNode  = "(own-node)"   // a node reaches the pods that it hosts
 	RuleNobody   = "(no-subject)" // this end is no endpoint that policies can protect
+
+	// RuleUnresolvable: the path of an operation is too long to be compared, and
+	// something in the section might deny it.
+	RuleUnresolvable = "(unresolvable)"
 )
 
 // BuiltinPolicy is the policy that implicit rules outside any object belong to.
@@ -55,7 +57,7 @@ type Decision struct {
 	Log     bool // the deciding rule asks for a flow record
 }
 
-// Judgement is the outcome for one direction: what is enforced, and what would
+// Judgement is the outcome for one direction, or for one operation: what is enforced, and what would
 // be if every Audit policy were enforced too. They are equal where Audit
 // policies change nothing.
 type Judgement struct {
