@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func refusedSoon(c *net.UDPConn) bool {
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+func refusedSoon(c *net.UDPConn, must bool) bool {
+	if err := c.SetReadDeadline(time.Now().Add(within(must))); err != nil {
 		return false
 	}
 	_, err := c.Read(make([]byte, 1))
@@ -35,7 +35,7 @@ func TestLiveConnection(t *testing.T) {
 		l.apply(newState().protect("b", false, "a").build())
 		expect(t, "cut", asks(conn, patience), false)
 		l.apply(newState().protect("b", false, "c").build())
-		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(trust)); err != nil {
 			t.Fatal(err)
 		}
 		_, err = conn.Read(make([]byte, 1)) // TCP repeats what was lost
@@ -62,18 +62,18 @@ func TestFlushedConntrack(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer server.Close()
-		says := func(from, to net.Conn) bool {
+		says := func(from, to net.Conn, must bool) bool {
 			if _, err := from.Write([]byte("x")); err != nil {
 				return false
 			}
-			_ = to.SetReadDeadline(time.Now().Add(patience))
+			_ = to.SetReadDeadline(time.Now().Add(within(must)))
 			_, err := to.Read(make([]byte, 1))
 			return err == nil
 		}
-		expect(t, "control: server to client", says(server, conn), true)
+		expect(t, "control: server to client", says(server, conn, true), true)
 		l.node.exec("conntrack", "-F")
-		expect(t, "server to client after a flush", says(server, conn), true)
-		expect(t, "client to server after it", says(conn, server), true)
+		expect(t, "server to client after a flush", says(server, conn, true), true)
+		expect(t, "client to server after it", says(conn, server, true), true)
 	})
 	// An entry made by hand: a, whom b does not accept, sends a segment out of the
 	// blue, which b's own freedom to send would excuse, and then a SYN in its shadow.
@@ -84,9 +84,9 @@ func TestFlushedConntrack(t *testing.T) {
 		wire, tap := a.packets(), b.packets()
 		const ack, syn = 0x10, 0x02
 		wire.send(t, frame(b.mac, a.mac, -1, tcpPacket(at(a), at(b), 4444, 8080, ack, "stray-"+at(a).String())))
-		expect(t, "a segment of an unknown connection that b may have opened", tap.sees(t, "stray-"+at(a).String()), true)
+		expect(t, "a segment of an unknown connection that b may have opened", tap.sees(t, "stray-"+at(a).String(), true), true)
 		wire.send(t, frame(b.mac, a.mac, -1, tcpPacket(at(a), at(b), 4444, 8080, syn, "syn-"+at(a).String())))
-		expect(t, "a SYN in its shadow", tap.sees(t, "syn-"+at(a).String()), false)
+		expect(t, "a SYN in its shadow", tap.sees(t, "syn-"+at(a).String(), false), false)
 	})
 }
 
@@ -96,17 +96,17 @@ func TestSymmetricPorts(t *testing.T) {
 	l := newLab(t)
 	a, b := l.pods["a"], l.pods["b"]
 	ua, ub := a.udp(5000), b.udp(5000)
-	says := func(from, to *net.UDPConn, addr netip.Addr) bool {
+	says := func(from, to *net.UDPConn, addr netip.Addr, must bool) bool {
 		if _, err := from.WriteToUDPAddrPort([]byte("x"), netip.AddrPortFrom(addr, 5000)); err != nil {
 			return false
 		}
-		return hears(to, 1)
+		return hears(to, 1, must)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
 		l.apply(newState().build())
-		expect(t, "control: b opens", says(ub, ua, at(a)), true)
+		expect(t, "control: b opens", says(ub, ua, at(a), true), true)
 		l.apply(newState().protect("a", false).protect("b", false, "a:5000/udp").build())
-		expect(t, "a, in the entry that b opened, which is denied now", says(ua, ub, at(b)), false)
+		expect(t, "a, in the entry that b opened, which is denied now", says(ua, ub, at(b), false), false)
 		l.node.in(func() {
 			n, err := l.dp.CutDenied(context.Background())
 			if err != nil {
@@ -114,12 +114,12 @@ func TestSymmetricPorts(t *testing.T) {
 			}
 			expect(t, "entries deleted", n > 0, true)
 		})
-		expect(t, "a opens anew", says(ua, ub, at(b)), true)
-		expect(t, "b answers", says(ub, ua, at(a)), true)
+		expect(t, "a opens anew", says(ua, ub, at(b), true), true)
+		expect(t, "b answers", says(ub, ua, at(a), true), true)
 	})
 	l.node.exec("conntrack", "-F")
-	expect(t, "b opens, denied", says(ub, ua, a.v4), false)
-	expect(t, "a opens, accepted", says(ua, ub, b.v4), true)
+	expect(t, "b opens, denied", says(ub, ua, a.v4, false), false)
+	expect(t, "a opens, accepted", says(ua, ub, b.v4, true), true)
 }
 
 // TestGroups: a multicast or broadcast reaches no pod while one is isolated: the
@@ -137,25 +137,25 @@ func TestGroups(t *testing.T) {
 		"subnet's broadcast":  {netip.MustParseAddr("10.1.0.255"), net.HardwareAddr{255, 255, 255, 255, 255, 255}},
 		"multicast over IPv6": {netip.MustParseAddr("ff02::4321"), net.HardwareAddr{0x33, 0x33, 0, 0, 0x43, 0x21}},
 	}
-	send := func(name, mark string) bool {
+	send := func(name, mark string, must bool) bool {
 		g := groups[name]
 		from := a.v4
 		if g.to.Is6() {
 			from = a.v6
 		}
 		wire.send(t, frame(g.mac, a.mac, -1, udpPacket(from, g.to, 4000, 7000, mark+name)))
-		return tap.sees(t, mark+name)
+		return tap.sees(t, mark+name, must)
 	}
 	for name := range groups {
-		expect(t, "control: "+name, send(name, "control "), true)
+		expect(t, "control: "+name, send(name, "control ", true), true)
 	}
 	l.apply(newState().protect("b", true).build())
 	for name := range groups {
-		expect(t, name+", nobody is isolated for ingress", send(name, "open "), true)
+		expect(t, name+", nobody is isolated for ingress", send(name, "open ", true), true)
 	}
 	l.apply(newState().protect("b", false, "c").build())
 	for name, g := range groups {
-		expect(t, name+", b is isolated", send(name, "shut "), false)
+		expect(t, name+", b is isolated", send(name, "shut ", false), false)
 		from := a.v4
 		if g.to.Is6() {
 			from = a.v6
@@ -212,16 +212,16 @@ func TestDiscoveryIsNoTunnel(t *testing.T) {
 			return icmp6Packet(l.pods["c"].v6, b.v6, 136, 255, mark)
 		},
 	}
-	passes := func(name, mark string) bool {
+	passes := func(name, mark string, must bool) bool {
 		wire.send(t, frame(b.mac, a.mac, -1, packets[name](mark+name)))
-		return tap.sees(t, mark+name)
+		return tap.sees(t, mark+name, must)
 	}
 	for name := range packets {
-		expect(t, "control: "+name, passes(name, "control "), true)
+		expect(t, "control: "+name, passes(name, "control ", true), true)
 	}
 	l.apply(newState().protect("b", false).build())
 	for name := range packets {
-		expect(t, name, passes(name, "judged "), false)
+		expect(t, name, passes(name, "judged ", false), false)
 	}
 }
 
@@ -279,11 +279,11 @@ func TestFragments(t *testing.T) {
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
 		canUDP(t, "accepted port", a, at(b), 5000, size, true)
 	})
-	for tap.sees(t, "") { // what the control left
+	for tap.sees(t, "", false) { // what the control left
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
 		canUDP(t, "other port", a, at(b), 5001, size, false)
-		expect(t, "a piece of it", tap.sees(t, string(make([]byte, 100))), false)
+		expect(t, "a piece of it", tap.sees(t, string(make([]byte, 100)), false), false)
 	})
 }
 

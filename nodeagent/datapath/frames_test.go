@@ -54,10 +54,11 @@ func (s *packetSocket) send(t *testing.T, frame []byte) {
 	}
 }
 
-// sees reports whether an incoming frame with the mark in it arrives.
-func (s *packetSocket) sees(t *testing.T, mark string) bool {
+// sees reports whether an incoming frame with the mark in it arrives; must says that it
+// should.
+func (s *packetSocket) sees(t *testing.T, mark string, must bool) bool {
 	t.Helper()
-	end := time.Now().Add(patience)
+	end := time.Now().Add(within(must))
 	b := make([]byte, 65536)
 	for {
 		left := time.Until(end)

@@ -373,6 +373,14 @@ const (
 	trust    = 10 * time.Second
 )
 
+// within is how long to wait for what must arrive, or must not.
+func within(must bool) time.Duration {
+	if must {
+		return trust
+	}
+	return patience
+}
+
 // serveTCP echoes on a port until the test ends.
 func (h *host) serveTCP(port int) {
 	h.t.Helper()
@@ -438,10 +446,7 @@ func asks(c net.Conn, wait time.Duration) bool {
 // it should.
 func (h *host) reaches(to netip.Addr, port int, must bool) bool {
 	h.t.Helper()
-	wait := patience
-	if must {
-		wait = trust
-	}
+	wait := within(must)
 	c, err := h.dial(to, port, wait)
 	if err != nil {
 		return false
@@ -501,17 +506,11 @@ func (h *host) asksUDP(to netip.Addr, port, size int, must bool) bool {
 	if _, err := c.WriteToUDPAddrPort(make([]byte, size), netip.AddrPortFrom(to, uint16(port))); err != nil {
 		return false
 	}
-	wait := patience
-	if must {
-		wait = trust
-	}
-	return hearsIn(c, size, wait)
+	return hears(c, size, must)
 }
 
-func hears(c *net.UDPConn, size int) bool { return hearsIn(c, size, patience) }
-
-func hearsIn(c *net.UDPConn, size int, wait time.Duration) bool {
-	if err := c.SetReadDeadline(time.Now().Add(wait)); err != nil {
+func hears(c *net.UDPConn, size int, must bool) bool {
+	if err := c.SetReadDeadline(time.Now().Add(within(must))); err != nil {
 		return false
 	}
 	b := make([]byte, 65536)
@@ -541,7 +540,7 @@ func (l *lab) deniedBy(from, to netip.Addr) string {
 		l.t.Fatal(err)
 	}
 	defer r.Close()
-	r.SetDeadline(time.Now().Add(2 * time.Second))
+	r.SetDeadline(time.Now().Add(trust))
 	for {
 		e, err := r.Read()
 		if err != nil {

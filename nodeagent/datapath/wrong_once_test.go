@@ -35,17 +35,17 @@ func TestErrorAboutUntracked(t *testing.T) {
 	a, b := l.pods["a"], l.pods["b"]
 	l.node.nft("add table inet raw; add chain inet raw pre { type filter hook prerouting priority raw; }; add rule inet raw pre udp dport 5353 notrack")
 	wire, tap := a.packets(), b.packets()
-	send := func(t *testing.T, at func(*host) netip.Addr, mark string) bool {
+	send := func(t *testing.T, at func(*host) netip.Addr, mark string, must bool) bool {
 		quoted := udpPacket(at(b), at(a), 4000, 5353, mark)
 		wire.send(t, frame(b.mac, a.mac, -1, icmpError(at(a), at(b), quoted)))
-		return tap.sees(t, mark)
+		return tap.sees(t, mark, must)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: error to b", send(t, at, "control-"+at(b).String()), true)
+		expect(t, "control: error to b", send(t, at, "control-"+at(b).String(), true), true)
 	})
 	l.apply(newState().protect("b", false, "c").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "error to b, isolated", send(t, at, "denied-"+at(b).String()), false)
+		expect(t, "error to b, isolated", send(t, at, "denied-"+at(b).String(), false), false)
 	})
 }
 
@@ -53,25 +53,25 @@ func TestErrorAboutUntracked(t *testing.T) {
 func TestErrorAboutConnection(t *testing.T) {
 	l := newLab(t)
 	a, b := l.pods["a"], l.pods["b"]
-	refused := func(t *testing.T, to netip.Addr) bool {
+	refused := func(t *testing.T, to netip.Addr, must bool) bool {
 		var c *net.UDPConn
 		a.in(func() { c, _ = net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9))) })
 		defer c.Close()
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		return refusedSoon(c)
+		return refusedSoon(c, must)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: a learns that b's port is closed", refused(t, at(b)), true)
+		expect(t, "control: a learns that b's port is closed", refused(t, at(b), true), true)
 	})
 	l.apply(newState().protect("a", false).protect("b", false, "a:9/udp").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a learns it though isolated: the connection is accepted", refused(t, at(b)), true)
+		expect(t, "a learns it though isolated: the connection is accepted", refused(t, at(b), true), true)
 	})
 	l.apply(newState().protect("a", false).protect("b", false, "c").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "a does not where the connection is not", refused(t, at(b)), false)
+		expect(t, "a does not where the connection is not", refused(t, at(b), false), false)
 	})
 }
 
@@ -162,22 +162,22 @@ func TestPriorityTag(t *testing.T) {
 	a, b := l.pods["a"], l.pods["b"]
 	wire, inbox := a.packets(), b.udp(7000)
 	const priority = 5 << 13
-	send := func(t *testing.T, at func(*host) netip.Addr) bool {
+	send := func(t *testing.T, at func(*host) netip.Addr, must bool) bool {
 		wire.send(t, frame(b.mac, a.mac, priority, udpPacket(at(a), at(b), 4000, 7000, "tagged")))
-		return hears(inbox, len("tagged"))
+		return hears(inbox, len("tagged"), must)
 	}
 	l.apply(newState().protect("b", false, "c").build())
 	l.node.sysctl("net/bridge/bridge-nf-filter-vlan-tagged", "0")
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: around the hook without the setting", send(t, at), true)
+		expect(t, "control: around the hook without the setting", send(t, at, true), true)
 	})
 	l.node.sysctl("net/bridge/bridge-nf-filter-vlan-tagged", "1")
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "tagged frame to b, isolated", send(t, at), false)
+		expect(t, "tagged frame to b, isolated", send(t, at, false), false)
 	})
 	l.apply(newState().protect("b", false, "a").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "tagged frame to b, accepted", send(t, at), true)
+		expect(t, "tagged frame to b, accepted", send(t, at, true), true)
 	})
 }
 
@@ -195,9 +195,9 @@ func TestSpoofed(t *testing.T) {
 	a, b := l.pods["a"], l.pods["b"]
 	wire, tap, far := a.packets(), b.packets(), l.outside.packets()
 	bridge := l.node.device("cni0")
-	send := func(t *testing.T, from, to netip.Addr, mac net.HardwareAddr, at *packetSocket, mark string) bool {
+	send := func(t *testing.T, from, to netip.Addr, mac net.HardwareAddr, at *packetSocket, mark string, must bool) bool {
 		wire.send(t, frame(mac, a.mac, -1, udpPacket(from, to, 4000, 7000, mark)))
-		return at.sees(t, mark)
+		return at.sees(t, mark, must)
 	}
 	each := func(f func(name string, from netip.Addr, b, out netip.Addr)) {
 		for name, addrs := range senders {
@@ -206,19 +206,19 @@ func TestSpoofed(t *testing.T) {
 		}
 	}
 	each(func(name string, from, to, _ netip.Addr) {
-		expect(t, "control: as "+name+" "+from.String(), send(t, from, to, b.mac, tap, "c-"+from.String()), true)
+		expect(t, "control: as "+name+" "+from.String(), send(t, from, to, b.mac, tap, "c-"+from.String(), true), true)
 	})
 	l.apply(newState().build())
 	each(func(name string, from, to, out netip.Addr) {
-		expect(t, "as "+name+" "+from.String()+" on the bridge", send(t, from, to, b.mac, tap, "s-"+from.String()), false)
+		expect(t, "as "+name+" "+from.String()+" on the bridge", send(t, from, to, b.mac, tap, "s-"+from.String(), false), false)
 		if got := l.deniedBy(from, to); got != "(spoofed)" {
 			t.Errorf("as %s: denied by %q, want (spoofed)", name, got)
 		}
-		expect(t, "as "+name+" "+from.String()+" through the node", send(t, from, out, bridge, far, "r-"+from.String()), false)
+		expect(t, "as "+name+" "+from.String()+" through the node", send(t, from, out, bridge, far, "r-"+from.String(), false), false)
 	})
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "as itself", send(t, at(a), at(b), b.mac, tap, "ok-"+at(a).String()), true)
-		expect(t, "as itself through the node", send(t, at(a), at(l.outside), bridge, far, "or-"+at(a).String()), true)
+		expect(t, "as itself", send(t, at(a), at(b), b.mac, tap, "ok-"+at(a).String(), true), true)
+		expect(t, "as itself through the node", send(t, at(a), at(l.outside), bridge, far, "or-"+at(a).String(), true), true)
 	})
 }
 
@@ -228,16 +228,16 @@ func TestMalformed(t *testing.T) {
 	l := newLab(t)
 	a, b := l.pods["a"], l.pods["b"]
 	wire, tap := a.packets(), b.packets()
-	send := func(t *testing.T, at func(*host) netip.Addr, mark string) bool {
+	send := func(t *testing.T, at func(*host) netip.Addr, mark string, must bool) bool {
 		wire.send(t, frame(b.mac, a.mac, -1, ipPacket(at(a), at(b), protoUDP, []byte(mark))))
-		return tap.sees(t, mark)
+		return tap.sees(t, mark, must)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control", send(t, at, "ctl"), true)
+		expect(t, "control", send(t, at, "ctl", true), true)
 	})
 	l.apply(newState().build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "three bytes of UDP", send(t, at, "xyz"), false)
+		expect(t, "three bytes of UDP", send(t, at, "xyz", false), false)
 		if got := l.deniedBy(at(a), at(b)); got != "(malformed)" {
 			t.Errorf("denied by %q, want (malformed)", got)
 		}
@@ -250,16 +250,16 @@ func TestSpoofedFromOutside(t *testing.T) {
 	b := l.pods["b"]
 	wire, tap := l.outside.packets(), b.packets()
 	uplink := l.node.device("up0")
-	send := func(t *testing.T, at func(*host) netip.Addr, mark string) bool {
+	send := func(t *testing.T, at func(*host) netip.Addr, mark string, must bool) bool {
 		wire.send(t, frame(uplink, l.outside.mac, -1, udpPacket(at(l.pods["a"]), at(b), 4000, 7000, mark)))
-		return tap.sees(t, mark)
+		return tap.sees(t, mark, must)
 	}
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "control: outside as pod a", send(t, at, "c-"+at(b).String()), true)
+		expect(t, "control: outside as pod a", send(t, at, "c-"+at(b).String(), true), true)
 	})
 	l.apply(newState().build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
-		expect(t, "outside as pod a", send(t, at, "s-"+at(b).String()), false)
+		expect(t, "outside as pod a", send(t, at, "s-"+at(b).String(), false), false)
 	})
 }
 
