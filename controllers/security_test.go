@@ -117,12 +117,18 @@ func TestRoles(t *testing.T) {
 					Namespace: w.namespace, Verb: test.verb, Group: "policy.palisade.dev", Resource: test.resource, Subresource: test.sub,
 				},
 			}}
-			if err := w.client.Create(context.Background(), review); err != nil {
-				t.Fatal(err)
-			}
-			if review.Status.Allowed != test.want {
-				t.Errorf("allowed: %t (%s)", review.Status.Allowed, review.Status.Reason)
-			}
+			// A right takes a moment to arrive at the authorizer. What is not granted comes
+			// after what is, so that it is not merely late.
+			w.eventually(fmt.Sprintf("the answer %t", test.want), func() error {
+				asked := review.DeepCopy()
+				if err := w.client.Create(context.Background(), asked); err != nil {
+					return err
+				}
+				if asked.Status.Allowed != test.want {
+					return fmt.Errorf("allowed: %t (%s)", asked.Status.Allowed, asked.Status.Reason)
+				}
+				return nil
+			})
 		})
 	}
 	var view, edit rbacv1.ClusterRole

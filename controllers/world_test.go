@@ -230,7 +230,9 @@ func (w *world) start(options ...option) *controller {
 	for _, change := range options {
 		change(&o)
 	}
-	lease, renew, retry := 3*time.Second, 2*time.Second, 200*time.Millisecond
+	// Whoever leads gives the Lease back at its end: nobody waits for it to expire, and it
+	// must not expire because the machine is busy.
+	lease, renew, retry := time.Minute, 50*time.Second, 200*time.Millisecond
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: controllers.Scheme(), Cache: gather.CacheOptions(w.system), Logger: w.log(),
 		Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
