@@ -12,7 +12,7 @@ declare -rA PACKAGES=(
   [build]="make gcc libc6-dev protobuf-compiler"
   [bpf]="clang-19 llvm-19 bpftool libbpf-dev"
   [cluster]="containerd runc containernetworking-plugins busybox-static nftables iptables
-             conntrack socat jq iproute2 kmod gcc libc6-dev openssl"
+             conntrack socat jq iproute2 iputils-ping kmod gcc libc6-dev openssl"
   [vm]="qemu-system-x86"
   [lite]="iproute2 jq procps util-linux"
   [image]="buildah busybox-static"
