@@ -65,7 +65,7 @@ func (g *guarded) held(t *testing.T, after time.Time) {
 func TestAgentKilled(t *testing.T) {
 	onlyLocal(t)
 	g := guard(t)
-	restarts := agentRestarts(t)
+	restarts := now(t, agentRestarts)
 	for _, node := range []string{"n1", "n2"} {
 		killed := inside(t, node, "sh", "-c", `for f in $(grep -lsx nodeagent /proc/[0-9]*/comm); do
 			p=${f#/proc/}; p=${p%/comm}; kill -9 "$p" && echo "$p"; done`)
@@ -74,11 +74,11 @@ func TestAgentKilled(t *testing.T) {
 		}
 	}
 	eventually(t, "agents are back", func() error {
-		if now := agentRestarts(t); now < restarts+2 {
-			return fmt.Errorf("%d restarts, want %d", now, restarts+2)
+		if n, err := agentRestarts(); err != nil || n < restarts+2 {
+			return fmt.Errorf("%d restarts, want %d: %v", n, restarts+2, err)
 		}
-		if n := len(running(t, agentPart)); n != 2 {
-			return fmt.Errorf("%d agents are Ready, want 2", n)
+		if ready, err := running(agentPart); err != nil || len(ready) != 2 {
+			return fmt.Errorf("%d agents are Ready, want 2: %v", len(ready), err)
 		}
 		return nil
 	})
@@ -88,17 +88,20 @@ func TestAgentKilled(t *testing.T) {
 	g.kept.becomes(t, g.web.tcp6(8080), false)
 }
 
-func agentRestarts(t *testing.T) (n int) {
-	t.Helper()
-	for _, word := range strings.Fields(must(t, "", "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+agentPart,
-		"-o", `jsonpath={.items[*].status.containerStatuses[0].restartCount}`)) {
+func agentRestarts() (n int, err error) {
+	out, err := kubectl("", "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+agentPart,
+		"-o", `jsonpath={.items[*].status.containerStatuses[0].restartCount}`)
+	if err != nil {
+		return 0, err
+	}
+	for _, word := range strings.Fields(out) {
 		var count int
 		if _, err := fmt.Sscan(word, &count); err != nil {
-			t.Fatal(err)
+			return 0, err
 		}
 		n += count
 	}
-	return n
+	return n, nil
 }
 
 // TestAgentAway takes the agents off the nodes for as long as it takes to try: the
@@ -114,20 +117,18 @@ func TestAgentAway(t *testing.T) {
 	back := func() {
 		t.Helper()
 		patch("null")
-		must(t, "", "rollout", "status", "-n", system, "daemonset/"+agentPart, "--timeout=90s")
+		must(t, "", "rollout", "status", "-n", system, "daemonset/"+agentPart, patient)
 	}
 	t.Cleanup(back)
 	patch(`"true"`)
-	eventually(t, "no agent is there", func() error {
-		if out := must(t, "", "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+agentPart, "-o", "name"); out != "" {
-			return fmt.Errorf("there are %q", out)
-		}
-		return nil
-	})
-	gone := time.Now()
+	gone(t, "pods", "-n", system, "-l", "app.kubernetes.io/name="+agentPart)
+	left := time.Now()
 	must(t, fmt.Sprintf(denyClient, g.ns), "apply", "-f", "-")
 	eventually(t, "the controller has seen the policy", func() error {
-		s := policyStatus(t, g.ns, "pnp/no-client")
+		s, err := policyStatus(g.ns, "pnp/no-client")
+		if err != nil {
+			return err
+		}
 		for _, c := range s.Conditions {
 			if c.Type == v1alpha1.ConditionAccepted && c.Status == metav1.ConditionTrue {
 				return nil
@@ -136,8 +137,9 @@ func TestAgentAway(t *testing.T) {
 		return fmt.Errorf("conditions %+v", s.Conditions)
 	})
 	must(t, fmt.Sprintf(podTemplate, "web2", g.ns, "web", "n1", false, 8080, 9090), "apply", "-f", "-")
-	g.held(t, gone)
-	for _, c := range policyStatus(t, g.ns, "pnp/no-client").Conditions {
+	g.held(t, left)
+	status := now(t, func() (v1alpha1.PolicyStatus, error) { return policyStatus(g.ns, "pnp/no-client") })
+	for _, c := range status.Conditions {
 		if (c.Type == v1alpha1.ConditionProgrammed || c.Type == v1alpha1.ConditionReady) && c.Status == metav1.ConditionTrue {
 			t.Errorf("%s is True while no agent is there: %s", c.Type, c.Message)
 		}
@@ -150,9 +152,9 @@ func TestAgentAway(t *testing.T) {
 	g.held(t, time.Now())
 	back()
 	expectCondition(t, g.ns, "pnp/web", v1alpha1.ConditionProgrammed, metav1.ConditionTrue, v1alpha1.ReasonRealized)
-	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pnp/no-client", "--timeout=90s")
+	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pnp/no-client", patient)
 	g.clients.becomes(t, g.web.tcp4(8080), false)
-	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pod/web2", "--timeout=120s")
+	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pod/web2", patient)
 	web2 := lookUp(t, g.ns, "web2")
 	expect(t, g.other, map[string]bool{web2.tcp4(8080): false, web2.tcp6(8080): false})
 }

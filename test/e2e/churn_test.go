@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,20 +14,21 @@ import (
 func TestChurnOfAKnownKind(t *testing.T) {
 	const pods = 20
 	ns := namespace(t)
+	settled(t, ns)
 	p := launch(t, ns, "web@n1", "web0@n2/web", "client@n2", "other@n1")
 	client, other := p[2], p[3]
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
 	expect(t, other, map[string]bool{p[0].tcp4(8080): false, p[1].tcp4(8080): false})
-	settled(t, ns)
 	sameDigests(t)
-	conditions := func() string {
-		text, err := json.Marshal(policyStatus(t, ns, "pnp/web").Conditions)
+	conditions := func() (string, error) {
+		s, err := policyStatus(ns, "pnp/web")
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
-		return string(text)
+		text, err := json.Marshal(s.Conditions)
+		return string(text), err
 	}
-	before, stated := work(t), conditions()
+	before, stated := now(t, work), now(t, conditions)
 
 	var specs []string
 	for i := range pods {
@@ -46,7 +48,7 @@ func TestChurnOfAKnownKind(t *testing.T) {
 	}
 	must(t, "", append([]string{"delete", "pod", "-n", ns, "--wait=true"}, names...)...)
 	sameDigests(t)
-	after := work(t)
+	after := now(t, work)
 	for _, step := range []string{"policies_loaded", "kinds_added", "kinds_removed", "rulesets_computed"} {
 		if before[step] != after[step] {
 			t.Errorf("%s: %v before, %v after %d pods came and went", step, before[step], after[step], pods)
@@ -55,8 +57,8 @@ func TestChurnOfAKnownKind(t *testing.T) {
 	if after["rows_written"] == before["rows_written"] {
 		t.Errorf("no row was written for %d pods", pods)
 	}
-	if now := conditions(); now != stated {
-		t.Errorf("conditions were %s, are %s", stated, now)
+	if after := now(t, conditions); after != stated {
+		t.Errorf("conditions were %s, are %s", stated, after)
 	}
 
 	// The control: a pod of a kind that is new.
@@ -64,19 +66,26 @@ func TestChurnOfAKnownKind(t *testing.T) {
 	expect(t, other, map[string]bool{p[0].tcp4(8080): true})
 	must(t, "", "label", "pod", "-n", ns, "other", "app=nobody-else", "--overwrite")
 	eventually(t, "a kind is added", func() error {
-		if now := work(t); now["kinds_added"] == before["kinds_added"] {
-			return fmt.Errorf("work %v", now)
+		done, err := work()
+		if err == nil && done["kinds_added"] == before["kinds_added"] {
+			err = fmt.Errorf("work %v", done)
 		}
-		return nil
+		return err
 	})
 }
 
 // settled waits until no other test's objects are left: namespaces of tests that are
 // over go in their own time, and the controller's work for them would be counted here.
+// It is for the start of a test: by the time that pods and a policy of the test's own are
+// in force, the controller has seen the others go.
 func settled(t *testing.T, ns string) {
 	t.Helper()
 	eventually(t, "objects of other tests are gone", func() error {
-		for _, name := range strings.Fields(must(t, "", "get", "namespaces,cwp,pag", "-o", "name")) {
+		names, err := kubectl("", "get", "namespaces,cwp,pag", "-o", "name")
+		if err != nil {
+			return err
+		}
+		for _, name := range strings.Fields(names) {
 			if strings.Contains(name, "/e2e-") && name != "namespace/"+ns {
 				return fmt.Errorf("%s is still there", name)
 			}
@@ -86,12 +95,20 @@ func settled(t *testing.T, ns string) {
 }
 
 // work is what compiling has done on the leader, by step.
-func work(t *testing.T) map[string]float64 {
-	t.Helper()
+func work() (map[string]float64, error) {
+	controllers, err := running(controllerPart)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string]float64{}
-	for controller := range running(t, controllerPart) {
-		text := proxied(t, controller, 8080, "metrics")
-		if metric(t, text, "palisade_leader") != 1 {
+	for controller := range controllers {
+		text, err := proxied(controller, 8080, "metrics")
+		if err != nil {
+			return nil, err
+		}
+		if leads, err := metric(text, "palisade_leader"); err != nil {
+			return nil, err
+		} else if leads != 1 {
 			continue
 		}
 		for line := range strings.Lines(text) {
@@ -103,7 +120,7 @@ func work(t *testing.T) map[string]float64 {
 		}
 	}
 	if len(out) == 0 {
-		t.Fatal("the leader does not count its work")
+		return nil, errors.New("no leader counts its work")
 	}
-	return out
+	return out, nil
 }

@@ -23,17 +23,12 @@ func TestControllerAway(t *testing.T) {
 	back := func() {
 		t.Helper()
 		scale(2)
-		must(t, "", "rollout", "status", "-n", system, "deployment/"+controllerPart, "--timeout=120s")
+		must(t, "", "rollout", "status", "-n", system, "deployment/"+controllerPart, patient)
 	}
 	t.Cleanup(back)
 	scale(0)
-	eventually(t, "no controller is there", func() error {
-		if out := must(t, "", "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+controllerPart, "-o", "name"); out != "" {
-			return fmt.Errorf("there are %q", out)
-		}
-		return nil
-	})
-	gone := time.Now()
+	gone(t, "pods", "-n", system, "-l", "app.kubernetes.io/name="+controllerPart)
+	left := time.Now()
 	out, err := kubectl(fmt.Sprintf(denyClient, g.ns), "apply", "-f", "-")
 	if err == nil {
 		t.Errorf("a policy was taken although nobody judges it: %s", out)
@@ -45,10 +40,10 @@ func TestControllerAway(t *testing.T) {
 	expect(t, started[1], map[string]bool{g.web.tcp4(8080): false, g.web.tcp6(8080): false, g.web.tcp4(9090): false})
 	// A new pod is in no snapshot, so nothing says who may visit it: nobody does.
 	expect(t, g.other, map[string]bool{started[0].tcp4(8080): false, started[0].tcp6(8080): false})
-	g.held(t, gone)
+	g.held(t, left)
 
 	back()
-	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pnp/web", "--timeout=90s")
+	must(t, "", "wait", "-n", g.ns, "--for=condition=Ready", "pnp/web", patient)
 	expect(t, g.client, map[string]bool{started[0].tcp4(8080): true, started[0].tcp6(8080): true, started[0].tcp4(9090): false})
 	expect(t, g.other, map[string]bool{started[0].tcp4(8080): false, started[0].tcp6(8080): false})
 	g.held(t, time.Now())
@@ -62,27 +57,50 @@ func TestControllerAway(t *testing.T) {
 	sameDigests(t)
 }
 
+// gone waits until kubectl finds nothing.
+func gone(t *testing.T, what ...string) {
+	t.Helper()
+	eventually(t, strings.Join(what, " ")+" are gone", func() error {
+		out, err := kubectl("", append([]string{"get", "-o", "name"}, what...)...)
+		if err == nil && out != "" {
+			err = fmt.Errorf("there are %q", out)
+		}
+		return err
+	})
+}
+
 // sameDigests: what nodes enforce, by digest, is what the leader published and
 // what the other replica has compiled for itself.
 func sameDigests(t *testing.T) {
 	t.Helper()
 	eventually(t, "one digest a node", func() error {
-		controllers := published(t)
+		controllers, err := published()
+		if err != nil {
+			return err
+		}
 		if len(controllers) != 2 || !controllers[0].Leader || controllers[1].Leader {
 			return fmt.Errorf("controllers: %+v", controllers)
 		}
-		agents := running(t, agentPart)
-		if len(agents) != 2 {
-			return fmt.Errorf("agents: %v", agents)
+		agents, err := running(agentPart)
+		if err != nil || len(agents) != 2 {
+			return fmt.Errorf("agents: %v: %v", agents, err)
 		}
 		for agent, node := range agents {
 			var status struct {
 				Digest    string
 				Connected bool
 			}
-			decode(t, proxied(t, agent, 9444, "status"), &status)
+			text, err := proxied(agent, 9444, "status")
+			if err != nil {
+				return err
+			}
+			if err := decode(text, &status); err != nil {
+				return err
+			}
 			var host struct{ Digest string }
-			decode(t, must(t, "", "exec", "-n", system, agent, "-c", "nodeagent", "--", "/palisade", "host", "-o", "json"), &host)
+			if err := read(&host, "exec", "-n", system, agent, "-c", "nodeagent", "--", "/palisade", "host", "-o", "json"); err != nil {
+				return err
+			}
 			for who, digest := range map[string]string{
 				"leader": controllers[0].Nodes[node], "other replica": controllers[1].Nodes[node], "agent": status.Digest, "kernel": host.Digest,
 			} {
@@ -103,27 +121,38 @@ func sameDigests(t *testing.T) {
 // that of before.
 func TestDigests(t *testing.T) {
 	ns := namespace(t)
+	settled(t, ns)
 	launch(t, ns, "web@n1")
-	eventually(t, "what other tests leave is gone", func() error {
-		if out := must(t, "", "get", "namespaces", "--field-selector", "status.phase=Terminating", "-o", "name"); out != "" {
-			return fmt.Errorf("there are %q", out)
+	digest := func() (string, error) {
+		all, err := published()
+		if err != nil || len(all) == 0 {
+			return "", fmt.Errorf("%d controllers are Ready: %v", len(all), err)
 		}
-		return nil
-	})
-	sameDigests(t)
-	before := published(t)[0].Nodes["n1"]
+		return all[0].Nodes["n1"], nil
+	}
+	becomes := func(what string, right func(string) bool) {
+		t.Helper()
+		eventually(t, what, func() error {
+			got, err := digest()
+			if err == nil && !right(got) {
+				err = fmt.Errorf("it is %s", got)
+			}
+			return err
+		})
+		sameDigests(t)
+	}
+	// The first time shows that what other tests left is gone from the digests too.
+	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
+	with := now(t, digest)
+	must(t, "", "delete", "-n", ns, "pnp/web")
+	becomes("a digest without the policy", func(d string) bool { return d != with })
+	without := now(t, digest)
+
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
 	sameDigests(t)
-	after := published(t)[0].Nodes["n1"]
-	if before == after {
-		t.Errorf("the digest of n1 is %s with and without a policy", after)
+	if got := now(t, digest); got == without {
+		t.Errorf("the digest of n1 is %s with and without a policy", got)
 	}
 	must(t, "", "delete", "-n", ns, "pnp/web")
-	eventually(t, "the digest of before", func() error {
-		if now := published(t)[0].Nodes["n1"]; now != before {
-			return fmt.Errorf("it is %s, was %s", now, before)
-		}
-		return nil
-	})
-	sameDigests(t)
+	becomes("the digest of before", func(d string) bool { return d == without })
 }

@@ -61,7 +61,7 @@ func TestCorpus(t *testing.T) {
 func (st *stage) play(t *testing.T) {
 	st.build(t)
 	t.Logf("%s", st.Text)
-	st.judge(t, "control", func(corpus.Expectation) bool { return true })
+	eventually(t, "control", st.judge(func(corpus.Expectation) bool { return true }))
 	objects := st.manifest()
 	if st.conflicts != nil {
 		t.Fatal(st.conflicts)
@@ -69,11 +69,9 @@ func (st *stage) play(t *testing.T) {
 	if len(objects) > 0 {
 		must(t, listOf(t, objects), "apply", "-f", "-")
 	}
-	want := func(e corpus.Expectation) bool { return e.Want.Verdict() == model.Allow }
-	for range 2 { // what came out right on the way must do so again
-		st.judge(t, "verdict", want)
-	}
-	st.attributed(t)
+	verdict := st.judge(func(e corpus.Expectation) bool { return e.Want.Verdict() == model.Allow })
+	eventually(t, "verdict", verdict)
+	st.attributed(t, verdict) // what came out right on the way must do so again
 }
 
 // build makes namespaces and pods, and learns the addresses that these get.
@@ -109,7 +107,7 @@ func (st *stage) build(t *testing.T) {
 	seen := map[*corev1.Pod]pod{}
 	for a, p := range st.pods {
 		if _, ok := seen[p]; !ok {
-			must(t, "", "wait", "-n", st.prefix+p.Namespace, "--for=condition=Ready", "pod/"+p.Name, "--timeout=120s")
+			must(t, "", "wait", "-n", st.prefix+p.Namespace, "--for=condition=Ready", "pod/"+p.Name, patient)
 			seen[p] = lookUp(t, st.prefix+p.Namespace, p.Name)
 		}
 		if a.Is4() {
@@ -128,9 +126,8 @@ func (st *stage) targetOf(c model.Connection) string {
 	return fmt.Sprintf("%s/%s", proto, netip.AddrPortFrom(st.real[c.To], uint16(c.Port)))
 }
 
-// judge waits until every line comes out as wanted.
-func (st *stage) judge(t *testing.T, what string, want func(corpus.Expectation) bool) {
-	t.Helper()
+// judge tries every line's connections and says which did not come out as wanted.
+func (st *stage) judge(want func(corpus.Expectation) bool) (try func() error) {
 	from := map[*corev1.Pod]map[string]bool{}
 	line := map[string]string{}
 	for _, e := range st.lines {
@@ -143,7 +140,7 @@ func (st *stage) judge(t *testing.T, what string, want func(corpus.Expectation) 
 			line[p.Name+st.targetOf(c)] = e.Text
 		}
 	}
-	eventually(t, what, func() error {
+	return func() error {
 		for p, targets := range from {
 			var list []string
 			for target := range targets {
@@ -160,16 +157,24 @@ func (st *stage) judge(t *testing.T, what string, want func(corpus.Expectation) 
 			}
 		}
 		return nil
-	})
+	}
 }
 
-// attributed looks for the record of each denied connection.
-func (st *stage) attributed(t *testing.T) {
+// attributed looks for the record of each denied connection. An agent keeps the last
+// records only, so each look comes right after all connections were tried.
+func (st *stage) attributed(t *testing.T, try func() error) {
 	t.Helper()
 	eventually(t, "records", func() error {
+		if err := try(); err != nil {
+			return err
+		}
 		var all []flow
 		for ns := range st.namespaces() {
-			all = append(all, flows(t, st.prefix+ns)...)
+			some, err := flows(st.prefix + ns)
+			if err != nil {
+				return err
+			}
+			all = append(all, some...)
 		}
 		for _, e := range st.lines {
 			for _, c := range e.Connections {

@@ -14,6 +14,9 @@ func TestLiveConnectionsAreCut(t *testing.T) {
 	p := launch(t, ns, "web@n1", "client@n2", "other@n2")
 	web, client, other := p[0], p[1], p[2]
 	targets := []string{web.tcp4(8080), web.tcp6(8080), web.udp4(8080)}
+	for _, from := range []pod{client, other} {
+		expect(t, from, map[string]bool{targets[0]: true, targets[1]: true, targets[2]: true})
+	}
 	cut, kept := watch(t, other, true, targets...), watch(t, client, true, web.tcp4(8080), web.tcp6(8080))
 	for _, target := range targets {
 		cut.becomes(t, target, true)

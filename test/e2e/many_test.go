@@ -34,7 +34,7 @@ spec:
 	}
 	must(t, manifest.String(), "apply", "-f", "-")
 	applied := time.Now()
-	must(t, "", "wait", "--for=condition=Ready", "-n", ns, "pnp", "--all", "--timeout=90s")
+	must(t, "", "wait", "--for=condition=Ready", "-n", ns, "pnp", "--all", patient)
 	t.Logf("%d policies are Ready %.1f s after the last was applied", policies, time.Since(applied).Seconds())
 	var list struct {
 		Items []struct {
@@ -45,7 +45,9 @@ spec:
 			Status v1alpha1.PolicyStatus
 		}
 	}
-	decode(t, must(t, "", "get", "pnp", "-n", ns, "-o", "json"), &list)
+	if err := read(&list, "get", "pnp", "-n", ns, "-o", "json"); err != nil {
+		t.Fatal(err)
+	}
 	if len(list.Items) != policies {
 		t.Errorf("%d policies, want %d", len(list.Items), policies)
 	}

@@ -15,8 +15,7 @@ import (
 const system = "palisade-system"
 
 // running lists the Ready pods of a part of Palisade by name, with their nodes.
-func running(t *testing.T, part string) map[string]string {
-	t.Helper()
+func running(part string) (map[string]string, error) {
 	var list struct {
 		Items []struct {
 			Metadata struct {
@@ -29,7 +28,9 @@ func running(t *testing.T, part string) map[string]string {
 			}
 		}
 	}
-	decode(t, must(t, "", "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+part, "-o", "json"), &list)
+	if err := read(&list, "get", "pods", "-n", system, "-l", "app.kubernetes.io/name="+part, "-o", "json"); err != nil {
+		return nil, err
+	}
 	out := map[string]string{}
 	for _, p := range list.Items {
 		for _, c := range p.Status.Conditions {
@@ -38,7 +39,7 @@ func running(t *testing.T, part string) map[string]string {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 const (
@@ -46,11 +47,20 @@ const (
 	controllerPart = "palisade-controller"
 )
 
-func decode(t *testing.T, text string, into any) {
-	t.Helper()
+func decode(text string, into any) error {
 	if err := json.Unmarshal([]byte(text), into); err != nil {
-		t.Fatalf("%v: %.200s", err, text)
+		return fmt.Errorf("%w: %.200s", err, text)
 	}
+	return nil
+}
+
+// read decodes what kubectl prints.
+func read(into any, args ...string) error {
+	text, err := kubectl("", args...)
+	if err != nil {
+		return err
+	}
+	return decode(text, into)
 }
 
 // flow is what the tests read of a record of palisade flows.
@@ -68,45 +78,55 @@ func (f flow) String() string {
 }
 
 // flows reads the records about a namespace from all agents, as a user would.
-func flows(t *testing.T, ns string) (out []flow) {
-	t.Helper()
-	for agent := range running(t, agentPart) {
-		text := must(t, "", "exec", "-n", system, agent, "-c", "nodeagent", "--", "/palisade", "flows", "-o", "json", "--namespace", ns)
+func flows(ns string) (out []flow, err error) {
+	agents, err := running(agentPart)
+	if err != nil {
+		return nil, err
+	}
+	for agent := range agents {
+		text, err := kubectl("", "exec", "-n", system, agent, "-c", "nodeagent", "--", "/palisade", "flows", "-o", "json", "--namespace", ns)
+		if err != nil {
+			return nil, err
+		}
 		for line := range strings.Lines(text) {
 			var f flow
-			decode(t, line, &f)
+			if err := decode(line, &f); err != nil {
+				return nil, err
+			}
 			if f.Verdict != "" { // else a count of losses
 				out = append(out, f)
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // policyStatus is the status of a policy of ours.
-func policyStatus(t *testing.T, ns, name string) v1alpha1.PolicyStatus {
-	t.Helper()
+func policyStatus(ns, name string) (v1alpha1.PolicyStatus, error) {
 	var object struct{ Status v1alpha1.PolicyStatus }
 	args := []string{"get", name, "-o", "json"}
 	if ns != "" {
 		args = append(args, "-n", ns)
 	}
-	decode(t, must(t, "", args...), &object)
-	return object.Status
+	err := read(&object, args...)
+	return object.Status, err
 }
 
 // expectCondition waits for a condition, and returns it.
 func expectCondition(t *testing.T, ns, name, kind string, status metav1.ConditionStatus, reason string) (found metav1.Condition) {
 	t.Helper()
 	eventually(t, name+" "+kind, func() error {
-		conditions := policyStatus(t, ns, name).Conditions
-		for _, c := range conditions {
+		s, err := policyStatus(ns, name)
+		if err != nil {
+			return err
+		}
+		for _, c := range s.Conditions {
 			if c.Type == kind && c.Status == status && c.Reason == reason {
 				found = c
 				return nil
 			}
 		}
-		return fmt.Errorf("want %s %s: have %+v", status, reason, conditions)
+		return fmt.Errorf("want %s %s: have %+v", status, reason, s.Conditions)
 	})
 	return found
 }
@@ -118,29 +138,36 @@ type snapshots struct {
 	Nodes   map[string]string
 }
 
-func proxied(t *testing.T, podName string, port int, path string) string {
-	t.Helper()
-	return must(t, "", "get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/%s", system, podName, port, path))
+func proxied(podName string, port int, path string) (string, error) {
+	return kubectl("", "get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:%d/proxy/%s", system, podName, port, path))
 }
 
 // published is what every controller says, the leader first.
-func published(t *testing.T) (out []snapshots) {
-	t.Helper()
-	for name := range running(t, controllerPart) {
+func published() (out []snapshots, err error) {
+	controllers, err := running(controllerPart)
+	if err != nil {
+		return nil, err
+	}
+	for name := range controllers {
+		text, err := proxied(name, 8080, "snapshots")
+		if err != nil {
+			return nil, err
+		}
 		var s snapshots
-		decode(t, proxied(t, name, 8080, "snapshots"), &s)
+		if err := decode(text, &s); err != nil {
+			return nil, err
+		}
 		if s.Leader {
 			out = append([]snapshots{s}, out...)
 		} else {
 			out = append(out, s)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // metric adds up a metric over its labels.
-func metric(t *testing.T, text, name string) (sum float64) {
-	t.Helper()
+func metric(text, name string) (sum float64, err error) {
 	found := false
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), " ")
@@ -149,12 +176,12 @@ func metric(t *testing.T, text, name string) (sum float64) {
 		}
 		v, err := strconv.ParseFloat(value, 64)
 		if err != nil {
-			t.Fatalf("metric %s: %v", line, err)
+			return 0, fmt.Errorf("metric %s: %w", line, err)
 		}
 		sum, found = sum+v, true
 	}
 	if !found {
-		t.Fatalf("no metric %s", name)
+		return 0, fmt.Errorf("no metric %s", name)
 	}
-	return sum
+	return sum, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"palisade.dev/palisade/api/v1alpha1"
@@ -178,6 +179,7 @@ func (st *stage) pod(p *corev1.Pod) *corev1.Pod {
 		}
 		out.Spec.Containers = append(out.Spec.Containers, corev1.Container{
 			Name: fmt.Sprintf("c%d", i), Image: "palisade.dev/probe:dev", ImagePullPolicy: corev1.PullIfNotPresent, Args: args, Ports: ports,
+			Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
 		})
 	}
 	return out

@@ -26,7 +26,11 @@ func TestStatusFollowsSubjects(t *testing.T) {
 		expectCondition(t, ns, "pnp/web", kind, metav1.ConditionTrue, v1alpha1.ReasonRealized)
 	}
 	eventually(t, "both nodes", func() error {
-		if n := policyStatus(t, ns, "pnp/web").Nodes; n.Desired != 2 || n.Realized != 2 || n.Failed != 0 || n.Unreachable != 0 {
+		s, err := policyStatus(ns, "pnp/web")
+		if err != nil {
+			return err
+		}
+		if n := s.Nodes; n.Desired != 2 || n.Realized != 2 || n.Failed != 0 || n.Unreachable != 0 {
 			return fmt.Errorf("nodes %+v, want 2 desired and realized", n)
 		}
 		return nil
@@ -40,8 +44,11 @@ func TestStatusFollowsSubjects(t *testing.T) {
 func events(t *testing.T, ns, name, action, reason string) {
 	t.Helper()
 	eventually(t, "an Event "+action+" "+reason, func() error {
-		out := must(t, "", "get", "events.events.k8s.io", "-n", ns, "--field-selector", "reason="+reason,
+		out, err := kubectl("", "get", "events.events.k8s.io", "-n", ns, "--field-selector", "reason="+reason,
 			"-o", `jsonpath={range .items[*]}{.regarding.name} {.action} {.reason}: {.note}{"\n"}{end}`)
+		if err != nil {
+			return err
+		}
 		if !strings.Contains(out, name+" "+action+" "+reason+": ") {
 			return fmt.Errorf("have %q", out)
 		}
@@ -103,7 +110,7 @@ spec: {addresses: [%[3]s/32, "%[4]s/128"]}
 	}
 	asBefore()
 	// The flow log keeps calling them pods.
-	for _, f := range flows(t, ns) {
+	for _, f := range now(t, func() ([]flow, error) { return flows(ns) }) {
 		if f.From.Kind == "external" {
 			t.Errorf("a pod is taken for an external workload: %s", f)
 		}
