@@ -37,6 +37,9 @@ type Record struct {
 	At time.Time
 	// Name is the ControllerRevision's.
 	Name string
+	// Unreadable says why this version cannot read the spec; Policy is an outline
+	// of it then.
+	Unreadable error
 }
 
 // New makes the record of a policy that has been accepted now. Its kind must be
@@ -57,7 +60,7 @@ func New(policy client.Object) (*Record, error) {
 		return nil, fmt.Errorf("%T is no policy", policy)
 	}
 	r.Ref = RefOf(r.Policy)
-	r.Name = fmt.Sprintf("%s-%s-%d", r.Ref.Kind, hash(r.Ref.String(), string(r.UID)), r.Generation)
+	r.Name = nameOf(r.Ref, r.UID, r.Generation)
 	return r, nil
 }
 
@@ -87,6 +90,10 @@ func ObjectOf(kind model.PolicyKind) client.Object {
 	}
 }
 
+func nameOf(ref model.PolicyRef, uid types.UID, generation int64) string {
+	return fmt.Sprintf("%s-%s-%d", ref.Kind, hash(ref.String(), string(uid)), generation)
+}
+
 func hash(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -104,21 +111,22 @@ func (r *Record) revision(namespace string) (*appsv1.ControllerRevision, error) 
 	return &appsv1.ControllerRevision{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: r.Name,
-			Labels: map[string]string{Label: r.Ref.Kind.String(), PolicyLabel: hash(r.Ref.String())},
+			Labels: map[string]string{Label: r.Ref.Kind.String(), PolicyLabel: PolicyKey(r.Ref)},
 		},
 		Revision: r.Generation,
 		Data:     runtime.RawExtension{Raw: data},
 	}, nil
 }
 
-// Read returns the record that a ControllerRevision holds.
+// Read returns the record that a ControllerRevision holds. A field that this
+// version does not know is an error.
 func Read(revision *appsv1.ControllerRevision) (*Record, error) {
 	for _, kind := range []model.PolicyKind{model.KindClusterwide, model.KindNetworkPolicy, model.KindUpstream} {
 		if kind.String() != revision.Labels[Label] {
 			continue
 		}
 		policy := ObjectOf(kind)
-		if err := json.Unmarshal(revision.Data.Raw, policy); err != nil {
+		if err := strict(revision.Data.Raw, policy); err != nil {
 			return nil, fmt.Errorf("controllerrevision %s: %w", revision.Name, err)
 		}
 		r, err := New(policy)

@@ -1,6 +1,7 @@
 package accepted
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,29 @@ func TestRecordSurvives(t *testing.T) {
 			revision.Name = "other"
 			if _, err := Read(revision); err == nil {
 				t.Error("a record under another name is read")
+			}
+		})
+	}
+}
+
+// TestUnknownFieldIsRefused: what another version meant by it is not known here.
+func TestUnknownFieldIsRefused(t *testing.T) {
+	for name, change := range map[string]func(string) string{
+		"in spec": func(s string) string { return strings.Replace(s, `"isolate"`, `"quic":{},"isolate"`, 1) },
+		"on top":  func(s string) string { return strings.Replace(s, `"spec"`, `"rules":[],"spec"`, 1) },
+		"after":   func(s string) string { return s + "{}" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			revision, err := record(t, policy("u1", 3)).revision("palisade-system")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Read(revision); err != nil {
+				t.Fatal(err)
+			}
+			revision.Data.Raw = []byte(change(string(revision.Data.Raw)))
+			if r, err := Read(revision); err == nil {
+				t.Errorf("read as %+v", r.Policy)
 			}
 		})
 	}

@@ -160,7 +160,7 @@ func (e *Engine) settle(passed []*candidate, failed map[*candidate]error, change
 		}
 		e.noteRecord(c.record, false)
 		delete(e.crowded, ref)
-		c.policy.inForce, c.policy.model = c.record, c.model
+		c.policy.inForce, c.policy.model, c.policy.lost = c.record, c.model, nil
 		e.compiler.PutPolicy(c.model, order(c.record))
 		e.judge(c.policy)
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -62,6 +61,7 @@ type Engine struct {
 
 	recordsMu sync.Mutex
 	records   map[model.PolicyRef]map[string]*accepted.Record // by name of the revision
+	lost      lost
 }
 
 // init makes the zero parts usable; callers may ask before the start.
@@ -76,6 +76,7 @@ func (e *Engine) init() {
 		e.retry = map[model.PolicyRef]bool{}
 		e.crowded = map[model.PolicyRef]bool{}
 		e.records = map[model.PolicyRef]map[string]*accepted.Record{}
+		e.lost = lost{revisions: map[string]map[string]*accepted.Unreadable{}, policies: map[string]model.PolicyRef{}}
 	})
 }
 
@@ -159,28 +160,24 @@ func (e *Engine) markRetries() {
 	clear(e.retry)
 }
 
-// noteRevision keeps the record that a ControllerRevision holds at hand.
-func (e *Engine) noteRevision(revision *appsv1.ControllerRevision, deleted bool) {
-	r, err := accepted.Read(revision)
-	if err != nil {
-		return // keyOfRevision says so
-	}
-	e.noteRecord(r, deleted)
-}
-
 func (e *Engine) noteRecord(r *accepted.Record, deleted bool) {
 	e.recordsMu.Lock()
 	defer e.recordsMu.Unlock()
 	if deleted {
-		if delete(e.records[r.Ref], r.Name); len(e.records[r.Ref]) == 0 {
-			delete(e.records, r.Ref)
-		}
+		e.forgetRecord(r.Ref, r.Name)
 		return
 	}
 	if e.records[r.Ref] == nil {
 		e.records[r.Ref] = map[string]*accepted.Record{}
 	}
 	e.records[r.Ref][r.Name] = r
+}
+
+// forgetRecord needs recordsMu.
+func (e *Engine) forgetRecord(ref model.PolicyRef, name string) {
+	if delete(e.records[ref], name); len(e.records[ref]) == 0 {
+		delete(e.records, ref)
+	}
 }
 
 // newest returns the newest record of a policy, nil if there is none.

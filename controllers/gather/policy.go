@@ -1,7 +1,6 @@
 package gather
 
 import (
-	"fmt"
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -20,6 +19,7 @@ type policy struct {
 	live    client.Object    // as the API server has it
 	inForce *accepted.Record // what is compiled, nil for nothing
 	model   model.Policy     // inForce, translated with the live status
+	lost    error            // why this version cannot compile inForce; model stands in for it
 	judged  bool
 	outcome Outcome
 	fresh   bool // outcome.Counter is not known before publishing
@@ -41,6 +41,7 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 		delete(e.policies, ref)
 		delete(e.retry, ref)
 		delete(e.crowded, ref)
+		e.forgetOwner(ref)
 		e.compiler.DeletePolicy(ref)
 		return nil
 	}
@@ -51,12 +52,13 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 		delete(e.crowded, ref)
 	}
 	p.live = live
+	e.recognise(ref, live.GetUID())
 	choice := accepted.Choose(live, e.newest(ref), e.leading.Load())
-	unreadable := e.setInForce(ref, p, choice.InForce)
+	e.setInForce(ref, p, choice.InForce)
 	switch {
 	case choice.Try:
-	case unreadable != nil:
-		e.refuse(p, v1alpha1.ReasonInvalid, fmt.Sprintf("was accepted by another version, and this one cannot compile it: %v", unreadable))
+	case p.lost != nil:
+		e.refuse(p, v1alpha1.ReasonUnsupported, "this version cannot enforce it exactly")
 		return nil
 	default:
 		e.judge(p)
@@ -76,21 +78,21 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 	return &candidate{p, record, m}
 }
 
-// setInForce makes a record what is compiled of a policy. A record that another
-// version accepted may read otherwise now; then nothing is.
-func (e *Engine) setInForce(ref model.PolicyRef, p *policy, r *accepted.Record) error {
-	var unreadable error
-	p.inForce = r
+// setInForce makes a record what is compiled of a policy, or its stand-in.
+func (e *Engine) setInForce(ref model.PolicyRef, p *policy, r *accepted.Record) {
+	p.inForce, p.lost = r, nil
 	if r != nil {
-		m, err := modelOf(withStatus(r.Policy, p.live))
+		m, err := model.Policy{}, r.Unreadable
+		if err == nil {
+			m, err = modelOf(withStatus(r.Policy, p.live))
+		}
 		if err != nil {
-			e.Log.Error(err, "accepted spec cannot be compiled any more", "policy", ref.String())
-			p.inForce, unreadable = nil, err
+			e.Log.Error(err, "accepted spec cannot be compiled: its subjects are cut off", "policy", ref.String(), "controllerrevision", r.Name)
+			m, p.lost = standIn(r, p.live), err
 		}
 		p.model = m
 	}
 	e.putInForce(ref, p)
-	return unreadable
 }
 
 // putInForce gives the compiler what is in force of a policy.
@@ -105,7 +107,7 @@ func (e *Engine) putInForce(ref model.PolicyRef, p *policy) {
 // judge records that the live spec is in force, if it is: on a standby that may
 // have to wait for the leader's verdict, and a crowded policy for room.
 func (e *Engine) judge(p *policy) {
-	if p.inForce == nil || p.inForce.Generation != p.live.GetGeneration() || e.crowded[p.inForce.Ref] {
+	if p.inForce == nil || p.lost != nil || p.inForce.Generation != p.live.GetGeneration() || e.crowded[p.inForce.Ref] {
 		return
 	}
 	if o := &p.outcome; !p.judged || !o.Accepted || o.Generation != p.inForce.Generation {
@@ -117,9 +119,12 @@ func (e *Engine) judge(p *policy) {
 
 // refuse records that the live spec is not accepted.
 func (e *Engine) refuse(p *policy, reason, message string) {
+	if p.lost != nil {
+		message += lossOf(p)
+	}
 	p.outcome = Outcome{
 		UID: p.live.GetUID(), Generation: p.live.GetGeneration(), Reason: reason, Message: message,
-		Older: p.inForce != nil, Counter: p.outcome.Counter,
+		Older: p.inForce != nil && p.lost == nil, Counter: p.outcome.Counter,
 	}
 	p.outcome.describe(p)
 	p.judged = true

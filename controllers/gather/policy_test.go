@@ -48,8 +48,8 @@ func record(t *testing.T, p *networkingv1.NetworkPolicy) *accepted.Record {
 	return r
 }
 
-// TestRecordThatDoesNotCompile: it is refused by name, and not forgotten before
-// something newer is accepted.
+// TestRecordThatDoesNotCompile: it is refused by name, something stands in for
+// it, and it is not forgotten before something newer is accepted.
 func TestRecordThatDoesNotCompile(t *testing.T) {
 	const broken = "10.0.0.0/99"
 	ref := model.PolicyRef{Kind: model.KindUpstream, Namespace: "shop", Name: "db"}
@@ -63,14 +63,26 @@ func TestRecordThatDoesNotCompile(t *testing.T) {
 		t.Fatalf("a spec that was accepted is tried again: %+v", c)
 	}
 	out, ok := e.Outcome(Object{Policy: ref})
-	if !ok || out.Accepted || out.Reason != v1alpha1.ReasonInvalid || out.Generation != 2 || !strings.Contains(out.Message, broken) {
+	if !ok || out.Accepted || out.Reason != v1alpha1.ReasonUnsupported || out.Generation != 2 || !strings.Contains(out.Message, broken) || out.Older {
 		t.Errorf("outcome %+v, %t", out, ok)
+	}
+	if p := e.policies[ref]; p.inForce != newest || !denies(&p.model) {
+		t.Errorf("in force is %+v", p.model)
 	}
 	if got := e.superfluous(keys); len(got) != 1 || got[0] != older {
 		t.Errorf("records to drop: %v", got)
 	}
 
-	c := e.lookAtPolicy(ref, upstream(3, "10.0.0.0/8"))
+	// A newer spec that is refused changes nothing.
+	e.lookAtPolicy(ref, upstream(3, broken))
+	if out, _ := e.Outcome(Object{Policy: ref}); out.Accepted || out.Older || out.Generation != 3 || !strings.Contains(out.Message, "cut off") {
+		t.Errorf("outcome %+v", out)
+	}
+	if p := e.policies[ref]; !denies(&p.model) {
+		t.Errorf("in force is %+v", p.model)
+	}
+
+	c := e.lookAtPolicy(ref, upstream(4, "10.0.0.0/8"))
 	if c == nil {
 		t.Fatal("a newer spec is not tried")
 	}
@@ -82,7 +94,7 @@ func TestRecordThatDoesNotCompile(t *testing.T) {
 	if got := e.superfluous(keys); len(got) != 2 {
 		t.Errorf("records to drop afterwards: %v", got)
 	}
-	if out, _ := e.Outcome(Object{Policy: ref}); !out.Accepted || out.Generation != 3 {
+	if out, _ := e.Outcome(Object{Policy: ref}); !out.Accepted || out.Generation != 4 {
 		t.Errorf("outcome %+v", out)
 	}
 	// Of a deleted policy nothing stays.
@@ -90,4 +102,16 @@ func TestRecordThatDoesNotCompile(t *testing.T) {
 	if got := e.superfluous(keys); len(got) != 3 {
 		t.Errorf("records to drop of a deleted policy: %v", got)
 	}
+}
+
+// denies: everything in both directions.
+func denies(m *model.Policy) bool {
+	for _, d := range []model.Direction{model.Ingress, model.Egress} {
+		rules := m.Rules(d)
+		if len(rules) != 1 || rules[0].Name != RuleUnreadable || rules[0].Action != model.ActionDeny ||
+			rules[0].Peers[0].Kind != model.PeerAny || rules[0].Ports[0].Proto != model.ProtoAny {
+			return false
+		}
+	}
+	return true
 }

@@ -120,19 +120,9 @@ func (e *Engine) watches() map[client.Object]func(client.Object) key {
 		&networkingv1.NetworkPolicy{}: of(kindUpstream),
 		&v1alpha1.ExternalWorkload{}:  of(kindExternal),
 		&v1alpha1.AddressGroup{}:      of(kindAddressGroup),
-		&appsv1.ControllerRevision{}:  e.keyOfRevision,
+		&appsv1.ControllerRevision{}:  nil, // noteRevision says whose it is
 		&networkingv1.ServiceCIDR{}:   all(kindServices),
 	}
-}
-
-// keyOfRevision also notes the record itself: it is found by policy, not by name.
-func (e *Engine) keyOfRevision(o client.Object) key {
-	r, err := accepted.Read(o.(*appsv1.ControllerRevision))
-	if err != nil {
-		e.Log.Error(err, "accepted spec is not readable and counts for nothing")
-		return key{kind: kindServices}
-	}
-	return keyOf(r.Ref)
 }
 
 func keyOf(ref model.PolicyRef) key {
@@ -150,7 +140,7 @@ func keyOf(ref model.PolicyRef) key {
 // not have (ServiceCIDR before 1.33) are left out if they are optional.
 func (e *Engine) watch(ctx context.Context, c cache.Cache, mapper meta.RESTMapper) ([]toolscache.ResourceEventHandlerRegistration, error) {
 	var out []toolscache.ResourceEventHandlerRegistration
-	for object, keyOf := range e.watches() {
+	for object, keyFor := range e.watches() {
 		if _, optional := object.(*networkingv1.ServiceCIDR); optional && !served(mapper, object) {
 			e.Log.Info("API server has no ServiceCIDR: give the Services' ranges by --service-cidr")
 			continue
@@ -162,7 +152,7 @@ func (e *Engine) watch(ctx context.Context, c cache.Cache, mapper meta.RESTMappe
 		if err != nil {
 			return nil, fmt.Errorf("watch %T: %w", object, err)
 		}
-		registration, err := informer.AddEventHandler(e.handler(keyOf))
+		registration, err := informer.AddEventHandler(e.handler(keyFor))
 		if err != nil {
 			return nil, fmt.Errorf("watch %T: %w", object, err)
 		}
@@ -177,7 +167,7 @@ func served(mapper meta.RESTMapper, object client.Object) bool {
 	return err == nil
 }
 
-func (e *Engine) handler(keyOf func(client.Object) key) toolscache.ResourceEventHandler {
+func (e *Engine) handler(keyFor func(client.Object) key) toolscache.ResourceEventHandler {
 	mark := func(obj any, deleted bool) {
 		if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
 			obj = gone.Obj
@@ -187,9 +177,12 @@ func (e *Engine) handler(keyOf func(client.Object) key) toolscache.ResourceEvent
 			return
 		}
 		if revision, ok := o.(*appsv1.ControllerRevision); ok {
-			e.noteRevision(revision, deleted)
+			if ref, ok := e.noteRevision(revision, deleted); ok {
+				e.queue.mark(keyOf(ref))
+			}
+			return
 		}
-		e.queue.mark(keyOf(o))
+		e.queue.mark(keyFor(o))
 	}
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) { mark(obj, false) },
