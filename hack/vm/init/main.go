@@ -37,7 +37,7 @@ func main() {
 }
 
 func run() (int, error) {
-	if err := prepare(); err != nil {
+	if err := errors.Join(ownRoot(), prepare()); err != nil {
 		return notPrepared, err
 	}
 	data, err := os.ReadFile(guest.CommandFile)

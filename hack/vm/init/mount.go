@@ -31,6 +31,28 @@ var mounts = []struct{ kind, at, options string }{
 	{"cgroup2", "/sys/fs/cgroup", ""},
 }
 
+// ownRoot puts a mount over the first root file system, which is the one that
+// pivot_root refuses to leave: container runtimes pivot here as they do on a node.
+func ownRoot() error {
+	const at = "/.root"
+	if err := os.Mkdir(at, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("/", at, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind / on %s: %w", at, err)
+	}
+	if err := unix.Chdir(at); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move %s to /: %w", at, err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot: %w", err)
+	}
+	return os.Chdir("/")
+}
+
 func prepare() error {
 	for _, m := range mounts {
 		if err := os.MkdirAll(m.at, 0o755); err != nil {
