@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"policy/compile":   {"policy/model", "policy/index", "policy/identity", "snapshot"},
 	"policy/analysis":  {"policy/model", "policy/index", "policy/identity", "policy/compile", "snapshot"},
 	"policy/reference": {"policy/model"},
+	"policy/propose":   {"api"},
 	"snapshot":         {},
 	"bpf":              {},
 	"controllers":      {"api", "policy", "snapshot"},

@@ -1,0 +1,105 @@
+package propose
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// manyFiles is how many names directly in a directory stand for the directory: a
+// handful of names is a list, more are a place where names come and go.
+const manyFiles = 8
+
+// place is a path or a directory that was asked for.
+type place struct {
+	name      string
+	directory bool
+	seen      int // how often something of it was asked for
+	names     int // how many different ones
+}
+
+// gather tells directories from files by how many names were seen in them, from the
+// deepest up: a directory that stands for itself counts as one name of its parent.
+func gather(seen map[string]int) []place {
+	places := map[string]place{}
+	for name, n := range seen {
+		if at := counted(name); at != "" {
+			merge(places, place{at, true, n, 1})
+			continue
+		}
+		merge(places, place{name, false, n, 1})
+	}
+	for depth := deepest(places); depth > 1; depth-- {
+		children := map[string][]place{}
+		for _, p := range places {
+			if level(p.name) == depth {
+				parent := path.Dir(p.name)
+				children[parent] = append(children[parent], p)
+			}
+		}
+		for parent, list := range children {
+			if len(list) < manyFiles || !foldable(parent) {
+				continue
+			}
+			for _, p := range list {
+				delete(places, p.name)
+				merge(places, place{parent, true, p.seen, p.names})
+			}
+		}
+	}
+	out := slices.Collect(maps.Values(places))
+	out = slices.DeleteFunc(out, func(p place) bool { return covered(places, p) })
+	slices.SortFunc(out, func(a, b place) int { return cmp.Compare(a.name, b.name) })
+	return out
+}
+
+// merge adds to what is known of a name; a directory holds the file of its name.
+func merge(places map[string]place, p place) {
+	old := places[p.name]
+	p.directory = p.directory || old.directory
+	p.seen += old.seen
+	p.names += old.names
+	places[p.name] = p
+}
+
+// covered reports whether a directory above says the same already.
+func covered(places map[string]place, p place) bool {
+	for dir := path.Dir(p.name); dir != "/"; dir = path.Dir(dir) {
+		if places[dir].directory {
+			return true
+		}
+	}
+	return false
+}
+
+// counted is the directory whose names are numbers that mean nothing another time:
+// those of processes.
+func counted(name string) string {
+	rest, ok := strings.CutPrefix(name, "/proc/")
+	if !ok {
+		return ""
+	}
+	number, _, _ := strings.Cut(rest, "/")
+	if number == "" || strings.Trim(number, "0123456789") != "" {
+		return ""
+	}
+	return "/proc"
+}
+
+// foldable reports whether a directory may stand for its files: not one at the top,
+// where a rule would say next to nothing, unless it is a place for anything.
+func foldable(dir string) bool {
+	return level(dir) > 1 || dir == "/tmp" || dir == "/proc" || dir == "/sys" || dir == "/run"
+}
+
+func level(name string) int { return strings.Count(name, "/") }
+
+func deepest(places map[string]place) int {
+	most := 0
+	for name := range places {
+		most = max(most, level(name))
+	}
+	return most
+}

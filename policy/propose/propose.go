@@ -1,0 +1,361 @@
+package propose
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"palisade.dev/palisade/api/v1alpha1"
+)
+
+// Observation is one thing that a process asked for.
+type Observation struct {
+	Pod string // NAMESPACE/NAME, for the counts
+
+	// Exactly one of these groups is set.
+	Executable string
+	File       string
+	Privilege  v1alpha1.PrivilegeOperation
+	Socket     v1alpha1.SocketOperation
+
+	Origin     v1alpha1.Origin          // of an executable, "" where unknown
+	Mapping    bool                     // the executable was mapped, not executed
+	Operations []v1alpha1.FileOperation // on File
+	Capability v1alpha1.Capability      // of Privilege Capability
+	Protocol   string                   // of Socket: tcp, udp, sctp
+	Address    netip.Addr               // invalid: none
+	Port       uint16
+}
+
+// Proposal is the policy's sections, and what its author should know.
+type Proposal struct {
+	Rules v1alpha1.RuntimeRules
+	Notes []string // sentences, the most important first
+}
+
+// Sections says which sections to propose; a section that is proposed denies by
+// default what was not seen.
+type Sections struct {
+	Executables, Files, Privileges, Network bool
+}
+
+// Propose makes the smallest policy that would have allowed all observations, in the
+// sections that are asked for. What cannot be allowed by a rule is named in a note.
+func Propose(seen []Observation, want Sections) Proposal {
+	p := &proposer{pods: map[string]bool{}}
+	for i := range seen {
+		p.pods[seen[i].Pod] = true
+	}
+	var rules v1alpha1.RuntimeRules
+	if want.Executables {
+		rules.Executables = p.executables(seen)
+	}
+	if want.Files {
+		rules.Files = p.files(seen)
+	}
+	if want.Privileges {
+		rules.Privileges = p.privileges(seen)
+	}
+	if want.Network {
+		rules.Network = p.network(seen)
+	}
+	first := fmt.Sprintf("made from %d operations of %d pods", len(seen), len(p.pods))
+	if len(p.pods) == 1 {
+		first = fmt.Sprintf("made from %d operations of one pod: record several, over a start, a day of work and a stop", len(seen))
+	}
+	return Proposal{Rules: rules, Notes: append([]string{first}, p.notes...)}
+}
+
+type proposer struct {
+	pods  map[string]bool
+	notes []string
+}
+
+func (p *proposer) note(format string, args ...any) {
+	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
+
+// once names what was seen a single time: by chance, perhaps.
+func (p *proposer) once(section string, places []place) {
+	var names []string
+	for _, x := range places {
+		if x.seen == 1 {
+			names = append(names, x.name)
+		}
+	}
+	const shown = 5
+	if len(names) > 0 {
+		more := ""
+		if len(names) > shown {
+			more = fmt.Sprintf(" and %d more", len(names)-shown)
+		}
+		p.note("%s: seen only once: %s%s", section, strings.Join(names[:min(shown, len(names))], ", "), more)
+	}
+	for _, x := range places {
+		if x.directory {
+			p.note("%s: the directory %s stands for %d names, seen %d times", section, x.name, x.names, x.seen)
+		}
+	}
+}
+
+// pathsPerRule is how many paths a rule of the API may have.
+const pathsPerRule = 50
+
+// matches cuts places into lists that a rule can hold.
+func matches(places []place) []v1alpha1.PathMatch {
+	var out []v1alpha1.PathMatch
+	var files, directories []v1alpha1.Path
+	for _, x := range places {
+		if x.directory {
+			directories = append(directories, v1alpha1.Path(x.name))
+		} else {
+			files = append(files, v1alpha1.Path(x.name))
+		}
+	}
+	for len(files) > 0 || len(directories) > 0 {
+		f, d := min(pathsPerRule, len(files)), min(pathsPerRule, len(directories))
+		out = append(out, v1alpha1.PathMatch{Paths: slices.Clip(files[:f]), Directories: slices.Clip(directories[:d])})
+		files, directories = files[f:], directories[d:]
+	}
+	return out
+}
+
+// accept is a rule's common part; the number keeps the names of several apart.
+func accept(name string, i int) v1alpha1.RuntimeRule {
+	if i > 0 {
+		name = fmt.Sprintf("%s-%d", name, i+1)
+	}
+	return v1alpha1.RuntimeRule{Name: v1alpha1.RuleName(name), Action: v1alpha1.ActionAccept}
+}
+
+// executables are told apart by origin, so that the path of a shipped program does
+// not accept a file that was put in its place.
+func (p *proposer) executables(seen []Observation) *v1alpha1.ExecutableSection {
+	byOrigin := map[v1alpha1.Origin]map[string]int{}
+	for i := range seen {
+		if o := &seen[i]; o.Executable != "" && (!o.Mapping || o.Origin != v1alpha1.OriginImage) {
+			count(byOrigin, o.Origin, o.Executable)
+		}
+	}
+	section := &v1alpha1.ExecutableSection{Default: v1alpha1.ActionDeny}
+	for _, origin := range slices.Sorted(maps.Keys(byOrigin)) {
+		name, origins := "unknown-origin", []v1alpha1.Origin(nil)
+		if origin != "" {
+			name, origins = strings.ToLower(string(origin)), []v1alpha1.Origin{origin}
+		}
+		if origin != "" && origin != v1alpha1.OriginImage {
+			p.note("executables: some did not come from the image (%s): look at rule %s twice", origin, name)
+		}
+		places := gather(byOrigin[origin])
+		p.once("executables", places)
+		for i, m := range matches(places) {
+			section.Rules = append(section.Rules, v1alpha1.ExecutableRule{RuntimeRule: accept(name, i), PathMatch: m, Origins: origins})
+		}
+	}
+	return section
+}
+
+// files are told apart by what was done to them.
+func (p *proposer) files(seen []Observation) *v1alpha1.FileSection {
+	done := map[string]map[v1alpha1.FileOperation]bool{}
+	times := map[string]int{}
+	for i := range seen {
+		o := &seen[i]
+		if o.File == "" {
+			continue
+		}
+		times[o.File]++
+		if done[o.File] == nil {
+			done[o.File] = map[v1alpha1.FileOperation]bool{}
+		}
+		for _, op := range o.Operations {
+			done[o.File][op] = true
+		}
+	}
+	byOperations := map[string]map[string]int{}
+	operations := map[string][]v1alpha1.FileOperation{}
+	for file, set := range done {
+		list := slices.Sorted(maps.Keys(set))
+		key := joined(list)
+		operations[key] = list
+		if byOperations[key] == nil {
+			byOperations[key] = map[string]int{}
+		}
+		byOperations[key][file] = times[file]
+	}
+	section := &v1alpha1.FileSection{Default: v1alpha1.ActionDeny}
+	for _, key := range slices.Sorted(maps.Keys(byOperations)) {
+		places := gather(byOperations[key])
+		p.once("files", places)
+		for i, m := range matches(places) {
+			section.Rules = append(section.Rules, v1alpha1.FileRule{RuntimeRule: accept(key, i), PathMatch: m, Operations: operations[key]})
+		}
+	}
+	return section
+}
+
+// joined is a name for a set of operations.
+func joined[T ~string](list []T) string {
+	var out []string
+	for _, x := range list {
+		out = append(out, strings.ToLower(string(x)))
+	}
+	name := strings.Join(out, "-")
+	const longest = 50 // of a rule's 63 characters, so that a number fits
+	if len(name) > longest {
+		name = fmt.Sprintf("%d-operations-%s", len(list), out[0])
+	}
+	return name
+}
+
+func (p *proposer) privileges(seen []Observation) *v1alpha1.PrivilegeSection {
+	operations, capabilities := map[v1alpha1.PrivilegeOperation]int{}, map[v1alpha1.Capability]int{}
+	for i := range seen {
+		switch o := &seen[i]; {
+		case o.Privilege == "":
+		case o.Capability != "":
+			capabilities[o.Capability]++
+		default:
+			operations[o.Privilege]++
+		}
+	}
+	section := &v1alpha1.PrivilegeSection{Default: v1alpha1.ActionDeny}
+	if len(capabilities) > 0 {
+		section.Rules = append(section.Rules, v1alpha1.PrivilegeRule{
+			RuntimeRule: accept("capabilities", 0), Operations: []v1alpha1.PrivilegeOperation{v1alpha1.PrivilegeCapability},
+			Capabilities: slices.Sorted(maps.Keys(capabilities)),
+		})
+	}
+	if len(operations) > 0 {
+		section.Rules = append(section.Rules, v1alpha1.PrivilegeRule{
+			RuntimeRule: accept("operations", 0), Operations: slices.Sorted(maps.Keys(operations)),
+		})
+	}
+	for _, c := range slices.Sorted(maps.Keys(capabilities)) {
+		if capabilities[c] == 1 {
+			p.note("privileges: seen only once: capability %s", c)
+		}
+	}
+	return section
+}
+
+// socket is what connections have in common that one rule can allow.
+type socket struct {
+	operation v1alpha1.SocketOperation
+	protocol  string
+	port      uint16
+}
+
+func compareSockets(a, b socket) int {
+	return cmp.Or(cmp.Compare(a.operation, b.operation), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.port, b.port))
+}
+
+// anyPort stands for every port; nobody connects to it.
+const anyPort = 0
+
+// manyPorts is how many ports of one operation and protocol stand for any: those
+// that the kernel gives out are others each time. It keeps the rules of the section
+// below what the API allows.
+const manyPorts = 4
+
+// ports says, for each operation and protocol, whether its ports are too many to name.
+func ports(seen []Observation) map[socket]bool {
+	known := map[socket]map[uint16]bool{}
+	for i := range seen {
+		if o := &seen[i]; o.Socket != "" {
+			s := socket{operation: o.Socket, protocol: o.Protocol}
+			if known[s] == nil {
+				known[s] = map[uint16]bool{}
+			}
+			known[s][o.Port] = true
+		}
+	}
+	out := map[socket]bool{}
+	for s, list := range known {
+		out[s] = len(list) > manyPorts || list[anyPort]
+	}
+	return out
+}
+
+// manyPeers is how many addresses at one port stand for any address: pods behind a
+// Service come and go.
+const manyPeers = 8
+
+func (p *proposer) network(seen []Observation) *v1alpha1.SocketSection {
+	peers, times, many := map[socket]map[netip.Addr]bool{}, map[socket]int{}, ports(seen)
+	for i := range seen {
+		o := &seen[i]
+		if o.Socket == "" {
+			continue
+		}
+		s := socket{o.Socket, o.Protocol, o.Port}
+		if many[socket{operation: o.Socket, protocol: o.Protocol}] {
+			s.port = anyPort
+		}
+		if peers[s] == nil {
+			peers[s] = map[netip.Addr]bool{}
+		}
+		times[s]++
+		if o.Address.IsValid() && !o.Address.IsUnspecified() {
+			peers[s][o.Address] = true
+		}
+	}
+	section := &v1alpha1.SocketSection{Default: v1alpha1.ActionDeny}
+	for _, s := range slices.SortedFunc(maps.Keys(peers), compareSockets) {
+		protocol, ok := protocolOf(s)
+		if !ok {
+			p.note("network: %s by %s cannot be written as a rule and would be denied", s.operation, s.protocol)
+			continue
+		}
+		name := strings.ToLower(fmt.Sprintf("%s-%s-%d", s.operation, s.protocol, s.port))
+		if s.port == anyPort {
+			name = strings.ToLower(fmt.Sprintf("%s-%s", s.operation, s.protocol))
+			p.note("network: %s allows every port: more than %d were seen, or one that the kernel chose", name, manyPorts)
+		}
+		rule := v1alpha1.SocketRule{RuntimeRule: accept(name, 0), Operations: []v1alpha1.SocketOperation{s.operation}}
+		rule.Protocols = []v1alpha1.Protocol{protocol}
+		switch {
+		case len(peers[s]) == 0 || s.operation == v1alpha1.SocketBind || s.operation == v1alpha1.SocketListen:
+		case len(peers[s]) >= manyPeers:
+			p.note("network: %s reaches any address: %d were seen; name the peers by labels if they are pods", name, len(peers[s]))
+		default:
+			var networks []v1alpha1.CIDR
+			for _, a := range slices.SortedFunc(maps.Keys(peers[s]), netip.Addr.Compare) {
+				networks = append(networks, v1alpha1.CIDR(netip.PrefixFrom(a, a.BitLen()).String()))
+			}
+			rule.Peers = []v1alpha1.Peer{{Networks: networks}}
+			p.note("network: %s names %d addresses; name the peers by labels if they are pods", name, len(networks))
+		}
+		if times[s] == 1 {
+			p.note("network: seen only once: %s", name)
+		}
+		section.Rules = append(section.Rules, rule)
+	}
+	return section
+}
+
+func protocolOf(s socket) (v1alpha1.Protocol, bool) {
+	match := &v1alpha1.PortMatch{}
+	if s.port != anyPort {
+		match.DestinationPort = &v1alpha1.Port{Number: v1alpha1.PortNumber(s.port)}
+	}
+	switch s.protocol {
+	case "tcp":
+		return v1alpha1.Protocol{TCP: match}, true
+	case "udp":
+		return v1alpha1.Protocol{UDP: match}, true
+	case "sctp":
+		return v1alpha1.Protocol{SCTP: match}, true
+	}
+	return v1alpha1.Protocol{}, false
+}
+
+func count[K comparable](by map[K]map[string]int, key K, name string) {
+	if by[key] == nil {
+		by[key] = map[string]int{}
+	}
+	by[key][name]++
+}
