@@ -85,7 +85,7 @@ func (c *Compiler) refuse(p *policy, why Refusal) {
 	p.refused = &why
 	c.refused[p] = struct{}{}
 	c.putStandIn(p)
-	c.markSubjects(p.subject)
+	c.markSubjects(p)
 	c.assignAll()
 }
 
@@ -94,7 +94,7 @@ func (c *Compiler) forgive(p *policy) {
 	if p.refused != nil {
 		p.refused = nil
 		delete(c.refused, p)
-		c.markSubjects(p.subject)
+		c.markSubjects(p)
 	}
 }
 
@@ -113,6 +113,7 @@ func (c *Compiler) overflow() (*policy, Refusal) {
 	for _, l := range c.changedLenses {
 		l.rulesets.each(check)
 	}
+	c.overflowRuntime(&o)
 	for _, n := range c.heavyNodes() {
 		rulesets := n.coming()
 		needed := 0

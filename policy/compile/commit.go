@@ -48,6 +48,7 @@ func (c *Compiler) commit() ([]*node, []model.NodeName) {
 		l.finish()
 	}
 	c.loadPolicies()
+	c.relist()
 	c.assignAll()
 	c.admit()
 	gone := c.distribute()
@@ -101,9 +102,13 @@ func (c *Compiler) place(x identity.Change) {
 				c.addresses.remove(a, old.ID)
 			}
 		}
-		if old.UID != "" {
+		if old.UID != "" && !old.HostNetwork {
 			n.touchLocal(old.UID)
 			n.locals.remove(old.UID, old.ID)
+		}
+		for _, uid := range runtimeUIDs(old) {
+			n.runtime.touchPod(uid)
+			n.runtime.pods.remove(uid, old.ID)
 		}
 		if n.self == old {
 			n.self, n.own = nil, nil
@@ -118,9 +123,13 @@ func (c *Compiler) place(x identity.Change) {
 			c.touchedAddrs[a] = struct{}{}
 			c.addresses.add(a, now)
 		}
-		if now.UID != "" {
+		if now.UID != "" && !now.HostNetwork {
 			n.touchLocal(now.UID)
 			n.locals.add(now.UID, now)
+		}
+		for _, uid := range runtimeUIDs(now) {
+			n.runtime.touchPod(uid)
+			n.runtime.pods.add(uid, now)
 		}
 		if now.ID.Kind == model.EndpointNode {
 			n.self, n.own = now, k
@@ -173,7 +182,14 @@ func (c *Compiler) collect() {
 	for _, x := range c.shared {
 		x.settle()
 	}
+	for _, r := range c.changedRuntime {
+		r.settle()
+	}
 	c.changedRulesets, c.changedLenses, c.installing, c.shared = nil, nil, nil, nil
+	c.changedRuntime = nil
+	for _, r := range c.idle.runtime {
+		c.dropRuntimeRuleset(r)
+	}
 	for _, r := range c.idle.rulesets {
 		c.dropRuleset(r)
 	}

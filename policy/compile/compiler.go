@@ -24,12 +24,14 @@ const Candidate Order = math.MaxInt64
 type Options struct {
 	CellsPerRuleset int // 0: DefaultCellsPerRuleset
 	CellsPerNode    int // 0: DefaultCellsPerNode
+	RuntimeRules    int // of one container; 0: DefaultRuntimeRules
 }
 
 // The bounds where Options does not say otherwise.
 const (
 	DefaultCellsPerRuleset = 1 << 16
 	DefaultCellsPerNode    = 1 << 20
+	DefaultRuntimeRules    = snapshot.MaxRuntimeRulesPerRuleset - model.Sections*standInRules
 )
 
 // Compiler keeps every node's rows up to date. It is not safe for concurrent use.
@@ -61,6 +63,10 @@ type Compiler struct {
 	refused     map[*policy]struct{}
 	defaultRule *ruleInfo
 
+	runtimeRulesets map[string]*runtimeRuleset
+	runtimeLists    map[string]*bag[*policy] // by name of the address group: whose runtime rules name it
+	runtimeBuiltin  []*ruleInfo              // what a node names that has runtime rules
+
 	// Since the last commit.
 	pending         map[model.PolicyRef]pendingPolicy
 	reading         map[model.PolicyRef]*identity.Needs
@@ -72,8 +78,11 @@ type Compiler struct {
 	changedRulesets []*ruleset
 	unfocused       []*ruleset // whose lens may be another now
 	renamed         []*ruleInfo
-	installing      []*ruleset // that some node does not have yet
-	shared          []*shared  // rows that those bring along
+	changedRuntime  []*runtimeRuleset
+	rewritten       []*runtimeRule      // whose rows changed
+	relisted        map[string]struct{} // address groups that changed
+	installing      []*ruleset          // that some node does not have yet
+	shared          []*shared           // rows that those bring along
 	touchedAddrs    map[netip.Addr]struct{}
 	idle            idle
 
@@ -89,6 +98,7 @@ type idle struct {
 	selectors []*selector
 	lenses    []*lens
 	rulesets  []*ruleset
+	runtime   []*runtimeRuleset
 	programs  []*program
 	kinds     []*identity.Kind
 }
@@ -101,6 +111,10 @@ func New(options Options) *Compiler {
 	if options.CellsPerNode == 0 {
 		options.CellsPerNode = DefaultCellsPerNode
 	}
+	if options.RuntimeRules == 0 {
+		options.RuntimeRules = DefaultRuntimeRules
+	}
+	defaultRule := newRuleInfo(model.Builtin(model.RuleDefault), "", "", nil)
 	return &Compiler{
 		options:       options,
 		ids:           identity.NewTable(),
@@ -119,11 +133,16 @@ func New(options Options) *Compiler {
 		common:        newTable(),
 		addresses:     newClaims[netip.Addr](),
 		refused:       make(map[*policy]struct{}),
-		defaultRule:   newRuleInfo(model.Builtin(model.RuleDefault), "", "", nil),
+		defaultRule:   defaultRule,
 		pending:       make(map[model.PolicyRef]pendingPolicy),
 		reading:       make(map[model.PolicyRef]*identity.Needs),
 		areas:         make(map[*group]struct{}),
 		touchedAddrs:  make(map[netip.Addr]struct{}),
+
+		runtimeRulesets: make(map[string]*runtimeRuleset),
+		runtimeLists:    make(map[string]*bag[*policy]),
+		runtimeBuiltin:  []*ruleInfo{defaultRule, newRuleInfo(model.Builtin(model.RuleUnresolvable), "", "", nil)},
+		relisted:        make(map[string]struct{}),
 	}
 }
 
@@ -189,6 +208,7 @@ func (c *Compiler) DeleteAddressGroup(name string) {
 }
 
 func (c *Compiler) touchListed(name string) {
+	c.relisted[name] = struct{}{}
 	if g := c.listed[name]; g != nil {
 		c.areas[g] = struct{}{}
 	}

@@ -36,6 +36,7 @@ func (c *Compiler) distribute() []model.NodeName {
 	for _, r := range c.installing {
 		c.share(r)
 	}
+	c.distributeRuntime()
 	for _, x := range c.renamed {
 		for _, n := range c.nodes {
 			if n.rules.has(x) {
@@ -78,6 +79,7 @@ func (c *Compiler) refresh(n *node) {
 	}
 	n.patched = nil
 	n.install()
+	c.refreshRuntime(n)
 	for uid := range n.uids {
 		c.writeLocal(n, uid)
 	}

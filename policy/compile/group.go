@@ -153,7 +153,7 @@ func (c *Compiler) openEntity(g *group, e model.Entity) {
 func (k *kind) inEntity(e model.Entity) bool {
 	switch e {
 	case model.EntityCluster:
-		return !k.isWorld()
+		return k.addressable()
 	case model.EntityWorld:
 		return k.isWorld()
 	case model.EntityHost:

@@ -14,17 +14,24 @@ type kind struct {
 	target *index.Target[*kind, *selector]
 	ports  []*group // of its named ports
 
-	homes    bag[*node]  // where its endpoints are, and how many
-	rulesets [2]*ruleset // what protects them, by direction; nil for nodes and the world
-	dirty    bool        // in c.dirtyKinds
-	gone     bool        // nobody is of this kind any more
+	homes    bag[*node]    // where its endpoints are, and how many
+	rulesets [2]*ruleset   // what protects them, by direction; nil for nodes and the world
+	runtime  []runtimeSeat // what their containers may do, sorted
+	dirty    bool          // in c.dirtyKinds
+	gone     bool          // nobody is of this kind any more
 }
 
 func (k *kind) isWorld() bool { return k.of == nil }
 
-// protectable reports whether policies can have the kind's endpoints as subjects.
+// protectable reports whether rules of the network can have the kind's endpoints
+// as subjects. Runtime rules can be about all of them.
 func (k *kind) protectable() bool {
-	return !k.isWorld() && k.of.Endpoint != model.EndpointNode
+	return k.addressable() && k.of.Endpoint != model.EndpointNode
+}
+
+// addressable reports whether the kind's endpoints have addresses of their own.
+func (k *kind) addressable() bool {
+	return !k.isWorld() && k.of.Endpoint != model.EndpointHostPod
 }
 
 // groups visits the kind-side groups that the kind is in, Host included for a

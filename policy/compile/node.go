@@ -27,6 +27,7 @@ type node struct {
 	groups   bag[*group]    // by rulesets
 	parts    []snapshot.EntryKey
 	locals   claims[model.UID]
+	runtime  nodeRuntime
 
 	// Since the last commit.
 	listed  bool                   // in c.dirtyNodes
@@ -42,6 +43,7 @@ type node struct {
 	later struct {
 		rulesets []later[*ruleset]
 		groups   []later[*group]
+		runtime  []later[*runtimeRuleset]
 		written  int
 	}
 }
@@ -60,14 +62,18 @@ func (c *Compiler) meet(n *node) {
 	for _, x := range n.later.groups {
 		x.of.nodes.add(n, x.by)
 	}
+	for _, x := range n.later.runtime {
+		x.of.nodes.add(n, x.by)
+	}
 	c.stats.RowsWritten += n.later.written
-	n.later.rulesets, n.later.groups, n.later.written = nil, nil, 0
+	n.later.rulesets, n.later.groups, n.later.runtime, n.later.written = nil, nil, nil, 0
 }
 
 // hosted is a kind of which a node hosts endpoints.
 type hosted struct {
 	count   int
-	applied [2]*ruleset // what the node's rows say
+	applied [2]*ruleset   // what the node's rows say
+	runtime []runtimeSeat // the same of containers
 }
 
 // node returns a node, made if it is new.
@@ -75,6 +81,7 @@ func (c *Compiler) node(name model.NodeName) *node {
 	n := c.nodes[name]
 	if n == nil {
 		n = &node{name: name, rows: newTable(), locals: newClaims[model.UID]()}
+		n.runtime.pods = newClaims[string]()
 		c.nodes[name] = n
 	}
 	c.touchNode(n)
@@ -129,9 +136,6 @@ func (n *node) introduce() {
 func (c *Compiler) host(n *node, k *kind, by int) {
 	n.endpoints += by
 	k.homes.add(n, by)
-	if !k.protectable() {
-		return
-	}
 	h := n.hosted.get(k)
 	if h == nil {
 		h = &hosted{}
@@ -148,9 +152,11 @@ func (n *node) turn() {
 	for k := range n.kinds {
 		h := n.hosted.get(k)
 		var now [2]*ruleset
+		var runtime []runtimeSeat
 		if h.count > 0 {
-			now = k.rulesets
+			now, runtime = k.rulesets, k.runtime
 		}
+		n.turnRuntime(k, h, runtime)
 		if now == h.applied {
 			if h.count == 0 {
 				n.hosted.delete(k)
@@ -184,6 +190,7 @@ func (n *node) turn() {
 			n.uninstall(r)
 		}
 	}
+	n.uninstallRuntime()
 }
 
 func (n *node) touchLocal(uid model.UID) {

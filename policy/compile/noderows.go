@@ -73,9 +73,7 @@ func (n *node) writeCell(r *ruleset, change cellChange) {
 	if p := change.old; p != nil && n.programs.add(p, -1) == 0 {
 		n.rows.delete(snapshot.KeyOf(snapshot.ProgramRow{ID: p.id}))
 		for _, x := range p.rules {
-			if n.rules.add(x, -1) == 0 {
-				n.rows.delete(snapshot.KeyOf(snapshot.RuleRow{ID: x.id}))
-			}
+			n.useRule(x, -1)
 		}
 	}
 }
@@ -87,9 +85,7 @@ func (n *node) useProgram(p *program) {
 	}
 	n.rows.putShared(&p.row)
 	for _, x := range p.rules {
-		if n.rules.add(x, +1) == 1 {
-			n.rows.putShared(&x.row)
-		}
+		n.useRule(x, +1)
 	}
 }
 

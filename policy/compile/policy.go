@@ -22,7 +22,9 @@ type policy struct {
 	stands  bool    // it is a stand-in itself
 
 	subject *selector
+	hosts   *selector // the same of pods with host networking; nil without a runtime part about pods
 	halves  [2]half
+	runtime *runtimePart // nil: none
 	infos   map[string]*ruleInfo
 	changed uint64 // the commit that loaded it
 }
@@ -81,6 +83,9 @@ func needsOf(spec *model.Policy) *identity.Needs {
 		}
 	}
 	read(spec.Subject.Kind, spec.Subject.Namespaces, spec.Subject.Labels)
+	if aboutHostPods(spec) {
+		read(model.EndpointHostPod, spec.Subject.Namespaces, spec.Subject.Labels)
+	}
 	for _, d := range [...]model.Direction{model.Ingress, model.Egress} {
 		rules := spec.Rules(d)
 		for i := range rules {
@@ -151,14 +156,14 @@ func (c *Compiler) loadPolicies() {
 		c.forgive(p)
 		before := *p
 		p.needs = c.reading[ref]
-		p.subject, p.halves = nil, [2]half{}
+		p.subject, p.hosts, p.halves, p.runtime = nil, nil, [2]half{}, nil
 		if next.spec != nil {
 			p.spec, p.order = *next.spec, next.order
 		} else {
 			delete(c.policies, ref)
 		}
 		if p.needs != nil {
-			c.load(p)
+			c.load(p, before.runtimeRules())
 		}
 		c.unload(p, &before)
 		p.changed = c.commits
@@ -168,12 +173,18 @@ func (c *Compiler) loadPolicies() {
 	clear(c.reading)
 }
 
-func (c *Compiler) load(p *policy) {
+func (c *Compiler) load(p *policy, runtime map[string]*runtimeRule) {
 	spec := &p.spec
 	p.subject = c.selectorOf(index.Query{
 		Kind: spec.Subject.Kind, Namespaces: spec.Subject.Namespaces, Labels: spec.Subject.Labels,
 	})
 	p.subject.subjects.add(p, 1)
+	if aboutHostPods(spec) {
+		p.hosts = c.selectorOf(index.Query{
+			Kind: model.EndpointHostPod, Namespaces: spec.Subject.Namespaces, Labels: spec.Subject.Labels,
+		})
+		p.hosts.subjects.add(p, 1)
+	}
 	infos := p.infos
 	p.infos = make(map[string]*ruleInfo)
 	info := func(name string) *ruleInfo {
@@ -194,7 +205,16 @@ func (c *Compiler) load(p *policy) {
 			h.isolated = info(model.RuleIsolated)
 		}
 	}
-	c.markSubjects(p.subject)
+	if spec.Runtime != nil {
+		c.loadRuntime(p, runtime, infos)
+	}
+	c.markSubjects(p)
+}
+
+// aboutHostPods reports whether a policy is about pods with host networking too:
+// its runtime part is, if it is about pods.
+func aboutHostPods(spec *model.Policy) bool {
+	return spec.Runtime != nil && spec.Subject.Kind == model.EndpointPod
 }
 
 func (c *Compiler) rule(r *model.Rule, h *half) rule {
@@ -223,10 +243,15 @@ func (c *Compiler) rule(r *model.Rule, h *half) rule {
 // ruleInfo keeps the one that the rule had, so that what names it by its place
 // in memory goes on doing so.
 func (c *Compiler) ruleInfo(p *policy, name string, old *ruleInfo) *ruleInfo {
+	return c.ruleInfoOf(p, name, old, p.spec.Severity, p.spec.Message, p.spec.Tags)
+}
+
+// ruleInfoOf is ruleInfo of a rule that tells events something of its own.
+func (c *Compiler) ruleInfoOf(p *policy, name string, old *ruleInfo, severity, message string, tags []string) *ruleInfo {
 	if known := p.infos[name]; known != nil {
 		return known // ingress and egress may share names
 	}
-	now := newRuleInfo(model.RuleRef{Tier: p.spec.Tier, Policy: p.ref, Rule: name}, p.spec.Severity, p.spec.Message, p.spec.Tags)
+	now := newRuleInfo(model.RuleRef{Tier: p.spec.Tier, Policy: p.ref, Rule: name}, severity, message, tags)
 	if old != nil && old.id == now.id {
 		if string(old.row.entry.Value) != string(now.row.entry.Value) {
 			old.row.entry = now.row.entry
@@ -243,10 +268,13 @@ func (c *Compiler) unload(p *policy, before *policy) {
 	if before.subject == nil {
 		return
 	}
-	c.markSubjects(before.subject)
-	if before.subject.subjects.add(p, -1) == 0 && before.subject.subjects.len() == 0 {
-		c.idle.selectors = append(c.idle.selectors, before.subject)
+	c.markSubjects(before)
+	for _, s := range [...]*selector{before.subject, before.hosts} {
+		if s != nil && s.subjects.add(p, -1) == 0 && s.subjects.len() == 0 {
+			c.idle.selectors = append(c.idle.selectors, s)
+		}
 	}
+	c.unloadRuntime(p, before)
 	for d := range before.halves {
 		for i := range before.halves[d].rules {
 			for _, g := range before.halves[d].rules[i].peers {
@@ -256,11 +284,16 @@ func (c *Compiler) unload(p *policy, before *policy) {
 	}
 }
 
-// markSubjects marks the kinds whose rulesets a subject's policies are part of.
-func (c *Compiler) markSubjects(s *selector) {
-	s.hits.Each(func(k *kind) {
-		if k.protectable() {
-			c.markKind(k)
+// markSubjects marks the kinds whose rulesets a policy is part of.
+func (c *Compiler) markSubjects(p *policy) {
+	p.eachSubject(c.markKind)
+}
+
+// eachSubject visits the kinds that a policy that is loaded selects.
+func (p *policy) eachSubject(visit func(*kind)) {
+	for _, s := range [...]*selector{p.subject, p.hosts} {
+		if s != nil {
+			s.hits.Each(visit)
 		}
-	})
+	}
 }

@@ -43,11 +43,15 @@ type cellChange struct {
 	old, new *program
 }
 
-// assign gives a kind its rulesets.
+// assign gives a kind its rulesets, of the network and of its containers.
 func (c *Compiler) assign(k *kind) {
 	var now [2]*ruleset
+	var policies []*policy
+	if !k.gone {
+		policies = c.policiesOf(k)
+	}
+	c.assignRuntime(k, policies)
 	if !k.gone && k.protectable() {
-		policies := c.policiesOf(k)
 		for _, d := range [...]model.Direction{model.Ingress, model.Egress} {
 			now[d] = c.rulesetOf(k, d, policies)
 		}
@@ -115,19 +119,12 @@ func (c *Compiler) rulesetOf(k *kind, d model.Direction, policies []*policy) *ru
 		return r
 	}
 	r := &ruleset{key: string(key), direction: d, ports: ports}
-	content := binary.BigEndian.AppendUint32([]byte{byte(d)}, n)
 	for _, p := range policies {
-		if !p.halves[d].matters() {
-			continue
+		if p.halves[d].matters() {
+			r.policies = append(r.policies, p)
 		}
-		r.policies = append(r.policies, p)
-		who := byte(p.ref.Kind)
-		if p.stands {
-			who |= 0x80 // a ruleset of its own
-		}
-		content = append(content, who)
-		content = appendText(appendText(content, p.ref.Namespace), p.ref.Name)
 	}
+	content := appendPolicies([]byte{byte(d)}, r.policies)
 	for _, p := range ports {
 		content = appendPort(content, p)
 	}

@@ -45,6 +45,7 @@ func (c *Compiler) putStandIn(p *policy) {
 			info:  c.ruleInfo(s, RuleOverCapacity, old[RuleOverCapacity]),
 		}}
 	}
+	c.standInRuntime(s, p, old)
 	s.changed = c.commits
 }
 

@@ -22,8 +22,8 @@ func (c *Compiler) Subjects(ref model.PolicyRef) Subjects {
 		return out
 	}
 	seen := make(map[model.NodeName]struct{})
-	p.subject.hits.Each(func(k *kind) {
-		if !k.protectable() {
+	p.eachSubject(func(k *kind) {
+		if p.runtime == nil && !k.protectable() {
 			return
 		}
 		for i := range k.homes.items {
@@ -55,6 +55,13 @@ func (c *Compiler) MissingGroups(ref model.PolicyRef) []string {
 		for _, g := range p.halves[d].groups {
 			if _, known := c.addressGroups[g.listed]; g.listed != "" && !known {
 				out = append(out, g.listed)
+			}
+		}
+	}
+	if p.runtime != nil {
+		for _, name := range p.runtime.listed {
+			if _, known := c.addressGroups[name]; !known {
+				out = append(out, name)
 			}
 		}
 	}
