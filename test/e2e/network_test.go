@@ -100,10 +100,22 @@ spec:
 	ips := strings.Fields(must(t, "", "get", "service", "-n", ns, "web", "-o", "jsonpath={.spec.clusterIPs[0]} {.spec.clusterIPs[1]} {.spec.ports[0].nodePort}"))
 	service4, service6 := "tcp/"+ips[0]+":80", "tcp/["+ips[1]+"]:80"
 	expect(t, other, map[string]bool{service4: true, service6: true})
+	// The backend's own node, and one that passes on in its own name.
+	fromOutside := func(open bool) {
+		t.Helper()
+		if target.kind == "local" {
+			expectFromOutside(t, map[string]bool{
+				"tcp/10.90.0.11:" + ips[2]: open, "tcp/[fd00:10:90::11]:" + ips[2]: open,
+				"tcp/10.90.0.12:" + ips[2]: open, "tcp/[fd00:10:90::12]:" + ips[2]: open,
+			})
+		}
+	}
+	fromOutside(true)
 
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
 	expect(t, client, map[string]bool{service4: true, service6: true})
 	expect(t, other, map[string]bool{service4: false, service6: false, web.tcp4(8080): false})
+	fromOutside(false)
 }
 
 // TestHostNetwork: a pod with host networking is its node. Its own node reaches
