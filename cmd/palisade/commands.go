@@ -10,6 +10,7 @@ var commands = []func(*env) *cobra.Command{
 	newExplain,
 	newFlows,
 	newHost,
+	newPropose,
 	newReach,
 	newStatus,
 	newUninstall,

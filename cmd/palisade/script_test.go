@@ -78,7 +78,7 @@ func transcript(t *testing.T, file string) {
 }
 
 // play runs the commands of a transcript and returns the transcript of that.
-// Comments and blank lines stay.
+// Blank lines, and comments that do not stand in an output, stay.
 func play(ctx context.Context, script []byte) []byte {
 	var out bytes.Buffer
 	inOutput := false
@@ -89,7 +89,7 @@ func play(ctx context.Context, script []byte) []byte {
 			out.WriteString(line)
 			execute(ctx, &out, strings.Fields(command))
 			inOutput = true
-		case strings.HasPrefix(text, "# ") || text == "":
+		case strings.HasPrefix(text, "# ") && !inOutput || text == "":
 			out.WriteString(line)
 			inOutput = false
 		case !inOutput:

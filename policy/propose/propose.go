@@ -62,9 +62,9 @@ func Propose(seen []Observation, want Sections) Proposal {
 	if want.Network {
 		rules.Network = p.network(seen)
 	}
-	first := fmt.Sprintf("made from %d operations of %d pods", len(seen), len(p.pods))
+	first := fmt.Sprintf("operations seen: %d, of pods: %d", len(seen), len(p.pods))
 	if len(p.pods) == 1 {
-		first = fmt.Sprintf("made from %d operations of one pod: record several, over a start, a day of work and a stop", len(seen))
+		first += "; record several pods, over a start, a day of work and a stop"
 	}
 	return Proposal{Rules: rules, Notes: append([]string{first}, p.notes...)}
 }

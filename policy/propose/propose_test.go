@@ -101,7 +101,7 @@ privileges:
 	}
 	notes := strings.Join(p.Notes, "\n")
 	for _, n := range []string{
-		"11 operations of 2 pods", "did not come from the image (Modified)", "seen only once: /tmp/plugin",
+		"operations seen: 11, of pods: 2", "did not come from the image (Modified)", "seen only once: /tmp/plugin",
 		"Connect by icmp cannot be written", "names 1 addresses", "capability SETUID",
 	} {
 		if !strings.Contains(notes, n) {
