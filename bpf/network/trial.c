@@ -58,9 +58,9 @@ struct work {
 };
 
 /*
- * How many steps a verdict is held up between reading the active word and reading
- * the first line, and again where it is judged twice: whatever the writer does in
- * that time must not be seen.
+ * How many steps a verdict is held up after it has read who the ends are, and again
+ * before it is judged the other way round: whatever the writer does in that time must
+ * not be seen.
  */
 const volatile __u32 hold_steps = 0;
 
@@ -73,8 +73,12 @@ static long step_on(__u64 i, __u64 *steps)
 static __always_inline void hold_up(void)
 {
 	__u64 steps = 0;
-	if (hold_steps)
-		bpf_loop(hold_steps, step_on, &steps, 0);
+	bpf_loop(hold_steps, step_on, &steps, 0);
+}
+
+__noinline int judge_held(const struct question *q, struct outcome *o, __u32 number)
+{
+	return judge_by(q, o, number, hold_up);
 }
 
 /* A bit of question.own: as a connection that conntrack met in the middle. */
@@ -88,10 +92,13 @@ static long judge_one(__u64 i, struct work *w)
 	if (!q || !o)
 		return 1;
 	__u32 side = active_side();
-	hold_up();
-	judge(q, o, side);
+	if (hold_steps)
+		judge_held(q, o, side);
+	else
+		judge(q, o, side);
 	if (q->own & PICKED_UP && denied(o)) {
-		hold_up();
+		if (hold_steps)
+			hold_up();
 		allowed_reversed(q, o, side);
 	}
 	return 0;

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,16 +31,31 @@ func (r result) String() string {
 // threads judge at the same time: two, or more where there are processors.
 func threads() int { return max(2, runtime.NumCPU()-1) }
 
-// batch is how many questions one test-run judges.
-const batch = 256
+// pace is how threads judge.
+type pace struct {
+	// hold is for how many steps each verdict is held up in its middle. A writer that
+	// does not wait for it then writes what it is about to read; otherwise a verdict
+	// is over before the writer gets to that.
+	hold   uint32
+	batch  int // how many questions one test-run judges, and a drain waits for
+	rounds int // how often the same questions are asked before others are
+	// twice: only questions that may be judged twice, for they are held up twice.
+	twice bool
+}
+
+var (
+	atOnce = pace{batch: 256, rounds: 64}
+	held   = pace{hold: 200_000, batch: 16, rounds: 1, twice: true} // about half a millisecond
+)
 
 // race judges while a writer swaps the worlds, until enough says so.
-func race(w writer, enough func(result) bool) (result, error) {
+func race(w writer, p pace, enough func(result) bool) (result, error) {
 	worlds := [2]*rowtest.Builder{world(0), world(1)}
 	sets := [2]*snapshot.Set{worlds[0].Set(), worlds[1].Set()}
 	steps := [2]snapshot.Delta{snapshot.Diff(sets[1], sets[0]), snapshot.Diff(sets[0], sets[1])}
 
-	t, err := datapath.NewTrial(datapath.TrialOptions{Questions: threads() * batch, Lines: 1 << 13, Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	t, err := datapath.NewTrial(datapath.TrialOptions{Questions: threads() * p.batch, Lines: 1 << 13, Layout: layout.Options{Unbound: layout.UnboundAllow},
+		Variables: map[string]any{bpf.VariableHoldSteps: p.hold}})
 	if err != nil {
 		return result{}, err
 	}
@@ -51,6 +67,9 @@ func race(w writer, enough func(result) bool) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	if p.twice {
+		all = slices.DeleteFunc(all, func(x pair) bool { return !x.mayBeReversed() })
+	}
 
 	var verdicts, mixed, flips atomic.Int64
 	var example atomic.Pointer[string]
@@ -59,7 +78,7 @@ func race(w writer, enough func(result) bool) (result, error) {
 	var judges sync.WaitGroup
 	for i := range threads() {
 		judges.Go(func() {
-			j := judge{trial: t, first: i * batch, pairs: all, at: i * len(all) / threads()}
+			j := judge{pace: p, trial: t, first: i * p.batch, pairs: all, at: i * len(all) / threads()}
 			for {
 				select {
 				case <-stop:
@@ -108,27 +127,25 @@ func race(w writer, enough func(result) bool) (result, error) {
 
 // judge is one thread that asks.
 type judge struct {
+	pace
 	trial    *datapath.Trial
 	first    int
 	pairs    []pair
 	at       int
 	asked    []pair
 	outcomes []bpf.Outcome
-	rounds   int
+	asks     int
 }
-
-// roundsPerBatch is how often the same questions are asked before others are.
-const roundsPerBatch = 64
 
 // once runs one batch and checks every verdict of it.
 func (j *judge) once() (n, bad int, what string, err error) {
-	if j.rounds%roundsPerBatch == 0 {
+	if j.asks%j.pace.rounds == 0 {
 		if err := j.choose(); err != nil {
 			return 0, 0, "", err
 		}
 	}
-	j.rounds++
-	if err := j.trial.Run(j.first, batch); err != nil {
+	j.asks++
+	if err := j.trial.Run(j.first, j.batch); err != nil {
 		return 0, 0, "", err
 	}
 	if err := j.trial.ReadOutcomes(j.first, j.outcomes); err != nil {
@@ -146,13 +163,13 @@ func (j *judge) once() (n, bad int, what string, err error) {
 
 func (j *judge) choose() error {
 	j.asked = j.asked[:0]
-	questions := make([]bpf.Question, 0, batch)
-	for range batch {
+	questions := make([]bpf.Question, 0, j.batch)
+	for range j.batch {
 		p := j.pairs[j.at%len(j.pairs)]
 		j.at++
 		j.asked = append(j.asked, p)
 		questions = append(questions, p.question)
 	}
-	j.outcomes = make([]bpf.Outcome, batch)
+	j.outcomes = make([]bpf.Outcome, j.batch)
 	return j.trial.Ask(j.first, questions)
 }

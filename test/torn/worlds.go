@@ -113,7 +113,14 @@ func remote6(i int) string { return fmt.Sprintf("fd00:2::%x", i+firstRemote) }
 // pair is a question with its answers in both worlds, as the kernel must word them.
 type pair struct {
 	question bpf.Question
+	forward  [2]want // judged once
 	want     [2]want
+}
+
+// mayBeReversed reports whether one world judges the question twice, and the other has
+// another answer, so that it shows when the two judgements are not of one world.
+func (p pair) mayBeReversed() bool {
+	return p.question.Own&bpf.PickedUp != 0 && p.forward[0].denies() != p.forward[1].denies()
 }
 
 type want struct {
@@ -136,8 +143,8 @@ func pairs(worlds [2]*rowtest.Builder, l *layout.Layout) ([]pair, error) {
 					{local4(i), local4((i + j + 1) % (kinds * podsPerKind))},
 					{local6(i), local6((i + j + 1) % (kinds * podsPerKind))},
 				}
-				for _, e := range ends {
-					p, err := newPair(worlds, slots, netip.MustParseAddr(e[0]), netip.MustParseAddr(e[1]), uint16(port))
+				for k, e := range ends {
+					p, err := newPair(worlds, slots, netip.MustParseAddr(e[0]), netip.MustParseAddr(e[1]), uint16(port), (j+k)%2 == 0)
 					if err != nil {
 						return nil, err
 					}
@@ -149,7 +156,9 @@ func pairs(worlds [2]*rowtest.Builder, l *layout.Layout) ([]pair, error) {
 	return out, nil
 }
 
-func newPair(worlds [2]*rowtest.Builder, slots map[snapshot.RuleID]bpf.RuleSlot, from, to netip.Addr, port uint16) (pair, error) {
+// newPair asks about a connection; where it was picked up in the middle, what denies
+// it has to deny it the other way round too, to the client's port.
+func newPair(worlds [2]*rowtest.Builder, slots map[snapshot.RuleID]bpf.RuleSlot, from, to netip.Addr, port uint16, pickedUp bool) (pair, error) {
 	family := bpf.FamilyIPv4
 	if from.Is6() {
 		family = bpf.FamilyIPv6
@@ -157,19 +166,39 @@ func newPair(worlds [2]*rowtest.Builder, slots map[snapshot.RuleID]bpf.RuleSlot,
 	p := pair{question: bpf.Question{
 		Client: layout.KeyOf(from), Server: layout.KeyOf(to), Port: protoTCP<<16 | uint32(port), Family: family,
 	}}
+	if pickedUp {
+		p.question.Own, p.question.ClientPort = bpf.PickedUp, openPort
+	}
 	for w, b := range worlds {
-		egress, ingress := b.Judge(from, to, protoTCP, port)
-		e, err := words(slots, egress)
+		once, err := expect(b, slots, from, to, port)
 		if err != nil {
 			return p, err
 		}
-		i, err := words(slots, ingress)
+		p.forward[w], p.want[w] = once, once
+		if !pickedUp || !once.denies() {
+			continue
+		}
+		back, err := expect(b, slots, to, from, openPort)
 		if err != nil {
 			return p, err
 		}
-		p.want[w] = want{e, i}
+		if !back.denies() {
+			p.want[w] = back
+		}
 	}
 	return p, nil
+}
+
+func (w want) denies() bool { return (w.egress.Enforced|w.ingress.Enforced)&bpf.WordDeny != 0 }
+
+// expect is what one world says about a connection, as the kernel must word it.
+func expect(b *rowtest.Builder, slots map[snapshot.RuleID]bpf.RuleSlot, from, to netip.Addr, port uint16) (w want, err error) {
+	egress, ingress := b.Judge(from, to, protoTCP, port)
+	if w.egress, err = words(slots, egress); err != nil {
+		return w, err
+	}
+	w.ingress, err = words(slots, ingress)
+	return w, err
 }
 
 // words are an expected answer as the kernel has it.

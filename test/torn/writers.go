@@ -37,6 +37,12 @@ func (lineByLine) step(t *datapath.Trial, u layout.Update) error {
 	if err != nil {
 		return err
 	}
+	write(t, side)
+	return nil
+}
+
+// write brings a side up to date, whoever may be reading it.
+func write(t *datapath.Trial, side int) {
 	lines, whole := t.Layout().Pending(side)
 	if whole {
 		t.Tables().WriteAll(side, t.Layout().Lines())
@@ -45,6 +51,25 @@ func (lineByLine) step(t *datapath.Trial, u layout.Update) error {
 		t.Tables().Write(side, i, t.Layout().Line(i))
 	}
 	t.Layout().Synced(side)
+}
+
+// undrained writes the idle side and flips, but waits for nobody: a verdict that read
+// the active word before the flip may still have all its lines to read.
+type undrained struct{}
+
+func (undrained) String() string { return "no drain" }
+
+func (undrained) step(t *datapath.Trial, u layout.Update) error {
+	if err := t.Layout().Apply(u); err != nil {
+		return err
+	}
+	active, err := t.Tables().Active()
+	if err != nil {
+		return err
+	}
+	write(t, 1-active)
+	t.Tables().Flip(1 - active)
+	write(t, active)
 	return nil
 }
 

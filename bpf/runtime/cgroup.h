@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which container a process is in: by its cgroup, in the one hierarchy in which kubelet
+ * makes a pod's. A cgroup is bound when it is made, in the kernel, so that no process
+ * can be in it before.
+ */
+#ifndef PALISADE_RUNTIME_CGROUP_H
+#define PALISADE_RUNTIME_CGROUP_H
+
+#include "../include/task.h"
+#include "match.h"
+
+#define HIERARCHY_UNIFIED 0xffffffffU
+
+/* The hierarchy: its number, and which controller's it is in version 1. */
+const volatile __u32 hierarchy_id = 0;
+const volatile __u32 hierarchy_controller = HIERARCHY_UNIFIED;
+
+/* Bits of bound.flags. */
+#define BOUND_NAMED 1U /* by the agent */
+
+struct bound {
+	struct rt_container container;
+	__u64 root;	/* the cgroup whose name this one has: itself, or the container's */
+	__u32 children; /* of a pod: how many containers it had */
+	__u32 flags;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct bound);
+} containers SEC(".maps");
+
+/* One word: how many cgroups found no room in `containers`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} unbound SEC(".maps");
+
+static __always_inline struct cgroup *cgroup_of(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	if (hierarchy_controller == HIERARCHY_UNIFIED)
+		return BPF_CORE_READ(set, dfl_cgrp);
+	struct cgroup_subsys_state *css = NULL;
+	__u64 at = (__u64)set + bpf_core_field_offset(struct css_set, subsys) + 8 * hierarchy_controller;
+	bpf_probe_read_kernel(&css, sizeof(css), (void *)at);
+	return BPF_CORE_READ(css, cgroup);
+}
+
+static __always_inline struct cgroup *above(struct cgroup *cgroup)
+{
+	/* A cgroup begins with its own state, on all kernels. */
+	return (struct cgroup *)BPF_CORE_READ(cgroup, self.parent);
+}
+
+struct climb {
+	struct cgroup *cgroup;
+	struct bound *found;
+};
+
+static long climb_step(__u64 i, struct climb *c)
+{
+	c->cgroup = above(c->cgroup);
+	if (!c->cgroup)
+		return 1;
+	__u64 id = BPF_CORE_READ(c->cgroup, kn, id);
+	c->found = bpf_map_lookup_elem(&containers, &id);
+	return c->found ? 1 : 0;
+}
+
+/* What a cgroup is bound to, by itself or, where the map was full, by an ancestor. */
+static __always_inline struct bound *bound_to(struct cgroup *cgroup)
+{
+	__u32 zero = 0;
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct bound *b = bpf_map_lookup_elem(&containers, &id);
+	if (!b) {
+		__u64 *missing = bpf_map_lookup_elem(&unbound, &zero);
+		if (!missing || !*missing)
+			return NULL;
+		struct climb c = { .cgroup = cgroup };
+		bpf_loop(64, climb_step, &c, 0);
+		b = c.found;
+		if (!b)
+			return NULL;
+		id = 0;
+	}
+	if (b->root == id)
+		return b;
+	__u64 root = b->root;
+	struct bound *container = bpf_map_lookup_elem(&containers, &root);
+	return container ? container : b;
+}
+
+#define CGROUP_NAME 128
+
+struct uid_text {
+	const char *name;
+	__u64 high;
+	__u64 low;
+	__u64 other; /* of a text that is no UUID */
+	__u32 digits;
+	__u32 state;
+};
+
+/* FNV-1a over texts that are no UUID; systemd writes an underscore for a hyphen. */
+#define FNV_START 0xcbf29ce484222325ULL
+#define FNV_PRIME 0x100000001b3ULL
+
+static long uid_step(__u64 i, struct uid_text *u)
+{
+	__u8 c = u->name[i & (CGROUP_NAME - 1)];
+	if (c == 0 || c == '.')
+		return 1;
+	if (c == '_')
+		c = '-';
+	u->other = (u->other ^ c) * FNV_PRIME;
+	if (c == '-')
+		return 0;
+	__u32 digit = c - '0';
+	if (c >= 'a' && c <= 'f')
+		digit = c - 'a' + 10;
+	else if (digit > 9)
+		digit = 255;
+	if (digit == 255 || u->digits >= 32) {
+		u->digits = 255;
+		return 0;
+	}
+	u->high = u->high << 4 | u->low >> 60;
+	u->low = u->low << 4 | digit;
+	u->digits++;
+	return 0;
+}
+
+/* Where in a cgroup's name a pod's UID begins; 0 if it is none of a pod. */
+static __always_inline __u32 uid_begins(const char *name)
+{
+	if (name[0] == 'p' && name[1] == 'o' && name[2] == 'd')
+		return 3;
+	if (name[0] != 'k' || name[1] != 'u' || name[2] != 'b' || name[3] != 'e' || name[4] != 'p' || name[5] != 'o' || name[6] != 'd' || name[7] != 's')
+		return 0;
+	/* kubepods-pod…, kubepods-burstable-pod…, kubepods-besteffort-pod… */
+	__u32 at[3] = { 8, 18, 19 };
+#pragma clang loop unroll(full)
+	for (int i = 0; i < 3; i++)
+		if (name[at[i]] == '-' && name[at[i] + 1] == 'p' && name[at[i] + 2] == 'o' && name[at[i] + 3] == 'd')
+			return at[i] + 4;
+	return 0;
+}
+
+/* Reads a pod's UID from a cgroup's name as layout.PodUID has it. */
+static __always_inline int pod_of(struct rt_container *c, const char *name)
+{
+	__u32 begin = uid_begins(name);
+	if (!begin)
+		return 0;
+	struct uid_text u = { .name = name + begin, .other = FNV_START };
+	bpf_loop(CGROUP_NAME - 24, uid_step, &u, 0);
+	if (u.other == FNV_START)
+		return 0;
+	c->uid_high = u.digits == 32 ? u.high : 0;
+	c->uid_low = u.digits == 32 ? u.low : u.other;
+	c->name = RT_NAME_POD;
+	return 1;
+}
+
+#endif

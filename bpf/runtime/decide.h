@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * From a hook to a verdict, in four steps: begin (is it anybody's business, and which
+ * rules), object (the path and where it comes from), settle (the rules' answer, told and
+ * counted), and what settle returns is what the hook returns. The steps are functions of
+ * their own, which the verifier checks once; what they share lies in a scratch, and they
+ * are given its number.
+ */
+#ifndef PALISADE_RUNTIME_DECIDE_H
+#define PALISADE_RUNTIME_DECIDE_H
+
+#include "events.h"
+
+#define RULE_UNKNOWN_POD 10 /* as the rules in ../network/tables.h: of no snapshot */
+
+#define EPERM 1
+#define SIGKILL 9
+
+/* What begin says instead of a scratch's number. */
+#define NOBODYS (-1)
+#define NO_ROOM (-2)
+
+const volatile __u32 backend = RT_BACKEND_LSM;
+
+/* Bits of what is asked of begin, besides the section. */
+#define BEGIN_EXEC 256U /* also of a process in setup */
+
+/* Rules ask for something of this section, or for the rename of directories. */
+static __always_inline int needed(const struct rt_subject *s, __u32 section)
+{
+	return s->needs & (RT_NEEDS_SECTION(section) | (section == RT_FILES ? RT_NEEDS_MOVES : 0));
+}
+
+/*
+ * Takes a scratch and fills in who asks: its number, NOBODYS if nothing can come of it,
+ * or NO_ROOM.
+ */
+__noinline int begin(__u32 asked)
+{
+	__u32 section = asked & 3;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct bound *b = bound_to(cgroup_of(task));
+	if (!b)
+		return NOBODYS;
+	struct process *p = process_of(task);
+	if (p && p->flags & PROCESS_SETUP && (!(asked & BEGIN_EXEC) || p->host == mounts_of(task)))
+		return NOBODYS;
+	struct rt_container container = b->container;
+	struct rt_subject subject;
+	int known = rt_subject(&subject, &container);
+	__u64 asks = setting();
+	int unknown = known < 0 && asked & BEGIN_EXEC && asks & RT_DENY_UNKNOWN;
+	if (!needed(&subject, section) && !unknown && !(asks >> section & 1))
+		return NOBODYS;
+	int number = take_scratch();
+	if (number < 0)
+		return NO_ROOM;
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return NO_ROOM;
+	s->subject = subject;
+	s->chained = 0;
+	if (p) {
+		s->chain = p->chain;
+		s->chained = 1;
+	}
+	s->unknown = unknown;
+	__builtin_memset(&s->event.query, 0, sizeof(s->event.query));
+	s->event.container = container;
+	s->event.query.section = section;
+	s->event.kind = RT_EVENT_JUDGED;
+	s->event.path_length = s->event.target_length = 0;
+	s->path.length = 0;
+	return number;
+}
+
+/* The path of an object, where it comes from and whose it is. */
+__noinline int object(__u32 number, __u64 mnt, __u64 dentry, __u64 inode)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return -1;
+	struct rt_query *q = &s->event.query;
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (resolve_path(&s->path, &s->backwards, (void *)mnt, (void *)dentry))
+		q->flags |= RT_UNRESOLVABLE;
+	s->event.path_length = s->path.length;
+	q->origin = origin_of(&s->path, (void *)mnt, (void *)inode, (void *)mounts_of(task));
+	q->owner = 0;
+	if (inode) {
+		__u32 user = BPF_CORE_READ((struct inode *)inode, i_uid.val);
+		__u32 acts = BPF_CORE_READ(task, cred, fsuid.val);
+		q->owner = user == acts ? RT_OWNER : RT_NOT_OWNER;
+		if ((BPF_CORE_READ((struct inode *)inode, i_mode) & 0170000) == 0040000)
+			q->flags |= RT_DIRECTORY;
+	}
+	return 0;
+}
+
+/* The other end of a rename or a link: for the record only. */
+__noinline int other_end(__u32 number, __u64 mnt, __u64 dentry)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return -1;
+	__u32 at = s->path.length & (RT_PATH_BYTES - 1);
+	struct walk w = {
+		.bytes = s->backwards.bytes,
+		.dentry = (void *)dentry,
+		.root = BPF_CORE_READ((struct vfsmount *)mnt, mnt_root),
+		.mount = mount_of((void *)mnt),
+		.position = RT_PATH_BYTES,
+	};
+	bpf_loop(PATH_STEPS, walk_step, &w, 0);
+	__u32 length = (RT_PATH_BYTES - w.position) & (RT_PATH_BYTES - 1);
+	bpf_probe_read_kernel(s->path.bytes + at, length, &w.bytes[w.position & (RT_PATH_BYTES - 1)]);
+	s->event.target_length = length;
+	return 0;
+}
+
+static __always_inline __u32 flags_of(__u64 word)
+{
+	return word >> 32 & 0xff;
+}
+
+/* Whether it is worth a record, and how many a second. */
+static __always_inline __u32 worth(const struct scratch *s, const struct rt_answer *a)
+{
+	if ((flags_of(a->enforced) | flags_of(a->enforced ^ a->staged) | flags_of(a->staged)) & (RT_DENY | RT_KILL | RT_LOG))
+		return events_per_second;
+	if (setting() >> s->event.query.section & 1)
+		return 16 * events_per_second;
+	return 0;
+}
+
+/* Asks the rules, counts and tells; 0, or what the hook returns to refuse. */
+__noinline int settle(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return -EPERM;
+	struct rt_event *e = &s->event;
+	struct rt_query q = e->query;
+	struct rt_answer a = { RT_NOTHING, RT_NOTHING };
+	struct task_struct *task = bpf_get_current_task_btf();
+	int denied = 0;
+
+	if (s->unknown) {
+		a.enforced = a.staged = (__u64)RT_DENY << 32 | RULE_UNKNOWN_POD;
+	} else if (s->subject.count) {
+		rt_judge(&s->subject, &q, q.section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL, &a);
+	}
+	if (a.enforced == RT_NOTHING)
+		a.enforced = a.staged = RULE_NONE;
+	if (flags_of(a.enforced) & (RT_DENY | RT_KILL))
+		denied = -EPERM;
+	if (flags_of(a.enforced) & RT_KILL || (denied && backend == RT_BACKEND_SIGNAL))
+		bpf_send_signal(SIGKILL);
+	count_word(a.enforced, 0);
+	__u32 limit = worth(s, &a);
+	if (limit && may_report(a.enforced & WORD_RULE, limit)) {
+		void *side = side_of(s->subject.side);
+		struct header *h = side ? line(side, 0) : NULL;
+		if (h) {
+			e->counter = h->counter;
+			e->epoch = h->epoch;
+			e->term = h->term;
+		}
+		e->answer = a;
+		e->backend = backend;
+		describe(e, task);
+		send_event(s);
+	}
+	give_scratch(s);
+	return denied;
+}
+
+/* For a hook that has nothing more to find out. */
+static __always_inline int ask(int number, __u32 operations)
+{
+	if (number < 0)
+		return number == NO_ROOM ? -EPERM : 0;
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return -EPERM;
+	s->event.query.operations = operations;
+	return settle(number);
+}
+
+#endif

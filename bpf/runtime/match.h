@@ -1,0 +1,661 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the rules of a container say about an operation: reads of one side, for programs
+ * of any type. README.md says how a path is looked up.
+ *
+ * A hook finds the rule sets (rt_subject), asks (rt_judge), and obeys. It reads the
+ * word `active` once, in rt_subject: all that follows is of that side.
+ *
+ * What is not static is checked once by the verifier, for any arguments, and not again
+ * on every path that leads to it: without that a program would exceed its limit. Such
+ * functions take no pointer to a side, only its number. A hook's own frames and these
+ * must fit into eight: rt_judge needs five.
+ */
+#ifndef PALISADE_RUNTIME_MATCH_H
+#define PALISADE_RUNTIME_MATCH_H
+
+#include "../network/judge.h"
+#include "tables.h"
+
+/* A sum of each lane. */
+struct rt_sum {
+	__u64 a;
+	__u64 b;
+};
+
+/* What is known and what was found while one rule set judges. Plain data: a function
+ * that is checked by itself could not take pointers from it. */
+struct rt_eval {
+	__u64 enforced;
+	__u64 staged;
+	__u64 from;
+	__u64 depths;
+	struct rt_sum sum;
+	__u32 side;
+	__u32 header;
+	__u32 ruleset;
+	__u32 length;	/* of the path */
+	__u32 depth;	/* slashes so far */
+	__u32 overflow; /* of the chain */
+};
+
+static __always_inline const struct rt_header *rt_header_of(void *side, const struct rt_eval *e)
+{
+	return line(side, e->header);
+}
+
+/* One product of a lane: the halves of a word, each with its own key. */
+static __always_inline __u64 rt_product(__u64 word, __u64 key)
+{
+	__u32 low = (__u32)word + (__u32)key;
+	__u32 high = (__u32)(word >> 32) + (__u32)(key >> 32);
+	return (__u64)low * high;
+}
+
+static __always_inline const struct rt_keys *rt_keys_of(void *side, const struct rt_header *h, __u32 number)
+{
+	return line(side, h->key_base + number);
+}
+
+/* The key of a row: what it is about, added to the sum of its text, then spread. */
+static __always_inline struct key6 rt_key(void *side, const struct rt_header *h, struct rt_sum sum, __u32 number, __u32 section, __u32 kind, __u32 length)
+{
+	const struct rt_keys *k = rt_keys_of(side, h, 2 * RT_KEY_BLOCKS);
+	__u64 about = (__u64)(section << 16 | length) << 32 | number << 4 | kind;
+	__u64 a = sum.a + rt_product(about, k->word[0]);
+	__u64 b = sum.b + rt_product(about, k->word[1]);
+	a *= 0x9e3779b97f4a7c15ULL;
+	b *= 0xd6e8feb86659fd93ULL;
+	return (struct key6){ .low = a ^ (a >> 32), .high = b ^ (b >> 32) };
+}
+
+/* The value of a row, 0 if there is none. Most of what is asked for does not exist:
+ * one word of the filter says so. */
+static __always_inline __u32 rt_find(void *side, const struct rt_header *h, const struct key6 *key)
+{
+	__u64 x = key->high;
+	__u32 word = (__u32)x & h->filter_mask;
+	const struct rt_filter *f = line(side, h->filter_base + word / 8);
+	__u64 want = 1ULL << (x >> 58) | 1ULL << (x >> 52 & 63) | 1ULL << (x >> 46 & 63);
+	if ((f->word[word % 8] & want) != want)
+		return 0;
+	const struct bucket6 *b = line(side, h->row_base + ((__u32)key->low & h->row_mask));
+	__u32 value = match6(b, key);
+	if (value)
+		return value;
+	b = line(side, h->row_base + ((__u32)(key->low >> 32) & h->row_mask));
+	return match6(b, key);
+}
+
+struct rt_text {
+	void *side;
+	const struct rt_header *h;
+	struct rt_path *path;
+	struct rt_sum sum;
+	__u32 start;
+	__u32 length;
+};
+
+/* Adds up to 64 bytes of a text, whose last word is cut where the text ends. */
+static long rt_add_block(__u64 i, struct rt_text *t)
+{
+	__u32 block = i & (RT_KEY_BLOCKS - 1);
+	const struct rt_keys *a = rt_keys_of(t->side, t->h, 2 * block);
+	const struct rt_keys *b = rt_keys_of(t->side, t->h, 2 * block + 1);
+	struct rt_sum s = t->sum;
+	for (__u32 j = 0; j < 8 && block * 64 + j * 8 < t->length; j++) {
+		__u64 word = *(const __u64 *)(t->path->bytes + ((t->start + block * 64 + j * 8) & (RT_PATH_BYTES - 1)));
+		__u32 left = t->length - (block * 64 + j * 8);
+		if (left < 8)
+			word &= (1ULL << (8 * left & 63)) - 1;
+		s.a += rt_product(word, a->word[j]);
+		s.b += rt_product(word, b->word[j]);
+	}
+	t->sum = s;
+	return 0;
+}
+
+/* The sum of a part of a path. */
+__noinline int rt_add_text(const struct rt_eval *e, struct rt_path *path, __u32 start, __u32 length, struct rt_sum *sum)
+{
+	if (!e || !path || !sum)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	struct rt_text t = { .side = side, .h = rt_header_of(side, e), .path = path, .start = start, .length = length };
+	bpf_loop((length + 63) / 64, rt_add_block, &t, 0);
+	*sum = t.sum;
+	return 0;
+}
+
+/* The conditions that all clauses have. */
+static __always_inline int rt_conditions(const struct rt_eval *e, const struct rt_query *q, const struct rt_clause *c)
+{
+	if (c->enforced >= e->enforced && c->staged >= e->staged)
+		return 0; /* something before it decides already */
+	if (q->operations && !(c->operations & q->operations))
+		return 0;
+	if (!(c->origins & (q->origin | 0x80)))
+		return 0;
+	if (c->owner && c->owner != q->owner)
+		return 0;
+	if (c->capabilities && !(c->capabilities & q->capabilities))
+		return 0;
+	if (c->from && !(c->from & e->from) && !(e->overflow && c->flags & RT_CLAUSE_DENIES))
+		return 0;
+	return !(c->flags & RT_CLAUSE_ISOLATION && q->flags & RT_MAPPING && q->origin == RT_IMAGE);
+}
+
+static __always_inline void rt_take(struct rt_eval *e, const struct rt_clause *c)
+{
+	if (c->enforced < e->enforced)
+		e->enforced = c->enforced;
+	if (c->staged < e->staged)
+		e->staged = c->staged;
+}
+
+/* Whether the path has a glob's other half too, and room for both. */
+static __always_inline int rt_has_half(void *side, const struct rt_eval *e, __u32 section, struct rt_path *path, const struct rt_clause *c)
+{
+	__u32 half = c->half_length;
+	if (!path || c->glob_length > e->length || half > e->length)
+		return 0;
+	int suffix = c->flags & RT_CLAUSE_SUFFIX;
+	struct rt_sum sum = {};
+	if (rt_add_text(e, path, suffix ? e->length - half : 0, half, &sum))
+		return 0;
+	struct key6 key = rt_key(side, rt_header_of(side, e), sum, e->ruleset, section, suffix ? RT_KIND_SUFFIX : RT_KIND_PREFIX, half);
+	return key.low == c->half.low && key.high == c->half.high;
+}
+
+static __always_inline int rt_hold(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 value, int halves)
+{
+	if (!e || !q)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	__u32 first = rt_header_of(side, e)->heap_base + RT_ROW_LINE(value);
+	__u32 count = RT_ROW_COUNT(value);
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < 64 && i < count; i++) {
+		const struct rt_clause *c = line(side, first + i);
+		if (!rt_conditions(e, q, c))
+			continue;
+		if (halves && c->half_length && !rt_has_half(side, e, q->section, path, c))
+			continue;
+		rt_take(e, c);
+	}
+	return 0;
+}
+
+/* Holds the clauses of a row against the question. */
+__noinline int rt_clauses(struct rt_eval *e, const struct rt_query *q, __u32 value)
+{
+	return rt_hold(e, q, NULL, value, 0);
+}
+
+/* Likewise of a row about one end of a path, whose clauses may ask for the other. */
+__noinline int rt_globs(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 value)
+{
+	return rt_hold(e, q, path, value, 1);
+}
+
+/* Likewise of the rows that rt_directories found. */
+__noinline int rt_found(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 count)
+{
+	if (!e || !q || !path)
+		return -1;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < 8 && i < count; i++)
+		if (path->scratch[i])
+			rt_clauses(e, q, path->scratch[i]);
+	return 0;
+}
+
+/* The value of the row about a text. */
+static __always_inline __u32 rt_row(void *side, const struct rt_eval *e, const struct rt_query *q, struct rt_sum sum, __u32 kind, __u32 length)
+{
+	const struct rt_header *h = rt_header_of(side, e);
+	struct key6 key = rt_key(side, h, sum, e->ruleset, q->section, kind, length);
+	return rt_find(side, h, &key);
+}
+
+/* Depths from 63 on share a bit. */
+static __always_inline int rt_depth_has_rows(const struct rt_eval *e)
+{
+	__u32 depth = e->depth < 63 ? e->depth : 63;
+	return e->depths >> (depth & 63) & 1;
+}
+
+/* A bit in the uppermost place of each byte that is a slash. */
+static __always_inline __u64 rt_slashes(__u64 word)
+{
+	__u64 x = word ^ 0x2f2f2f2f2f2f2f2fULL;
+	__u64 low = 0x7f7f7f7f7f7f7f7fULL;
+	return ~(((x & low) + low) | x | low);
+}
+
+/*
+ * The directories that end in a word: what stands before each of its slashes. The rows
+ * about them are left in the path's scratch, of which there are enough for a word.
+ */
+__noinline int rt_directories(struct rt_eval *e, struct rt_path *path, __u32 number, __u32 section)
+{
+	if (!e || !path)
+		return 0;
+	void *side = side_of(e->side);
+	if (!side)
+		return 0;
+	const struct rt_header *h = rt_header_of(side, e);
+	__u64 word = *(const __u64 *)(path->bytes + (number * 8 & (RT_PATH_BYTES - 1)));
+	__u64 slashes = rt_slashes(word);
+	__u64 key_a = rt_keys_of(side, h, number / 8 * 2)->word[number & 7];
+	__u64 key_b = rt_keys_of(side, h, number / 8 * 2 + 1)->word[number & 7];
+	int found = 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < 8 && slashes; i++) {
+		__u64 lowest = slashes & -slashes;
+		slashes ^= lowest;
+		path->scratch[i] = 0;
+		if (rt_depth_has_rows(e)) {
+			__u64 mask = (lowest >> 7) - 1;
+			__u32 bytes = ((mask & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56;
+			struct rt_sum sum = e->sum;
+			if (bytes) {
+				sum.a += rt_product(word & mask, key_a);
+				sum.b += rt_product(word & mask, key_b);
+			}
+			struct key6 key = rt_key(side, h, sum, e->ruleset, section, RT_KIND_DIRECTORY, number * 8 + bytes);
+			path->scratch[i] = rt_find(side, h, &key);
+			if (path->scratch[i])
+				found = i + 1;
+		}
+		e->depth++;
+	}
+	return found;
+}
+
+struct rt_pass {
+	void *side;
+	struct rt_eval *e;
+	const struct rt_query *query;
+	struct rt_path *path;
+};
+
+static long rt_walk_block(__u64 i, struct rt_pass *p)
+{
+	const struct rt_header *h = rt_header_of(p->side, p->e);
+	__u32 block = i & (RT_KEY_BLOCKS - 1);
+	const struct rt_keys *a = rt_keys_of(p->side, h, 2 * block);
+	const struct rt_keys *b = rt_keys_of(p->side, h, 2 * block + 1);
+	const __u64 *words = (const __u64 *)p->path->bytes + block * 8;
+	struct rt_sum sum = p->e->sum;
+	for (__u32 j = 0; j < 8 && block * 64 + j * 8 < p->e->length; j++) {
+		__u64 word = words[j];
+		if (p->e->depths && rt_slashes(word)) {
+			p->e->sum = sum;
+			int found = rt_directories(p->e, p->path, block * 8 + j, p->query->section);
+			if (found)
+				rt_found(p->e, p->query, p->path, found);
+		}
+		sum.a += rt_product(word, a->word[j]);
+		sum.b += rt_product(word, b->word[j]);
+	}
+	p->e->sum = sum;
+	return 0;
+}
+
+/* One pass over the path: the sum of all of it, and its directories on the way. */
+__noinline int rt_walk(struct rt_eval *e, const struct rt_query *q, struct rt_path *path)
+{
+	if (!e || !q || !path)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	struct rt_pass p = { side, e, q, path };
+	e->sum = (struct rt_sum){};
+	bpf_loop((e->length + 63) / 64, rt_walk_block, &p, 0);
+	return 0;
+}
+
+/* Whether the question is about what moves along with a directory. */
+static __always_inline int rt_moves(const struct rt_query *q, const struct rt_ruleset *r)
+{
+	return q->flags & RT_DIRECTORY && q->operations & RT_RENAME && r->needs & RT_NEEDS_MOVES;
+}
+
+/* What rows say about the path that rt_walk went through. */
+__noinline int rt_judge_whole(struct rt_eval *e, const struct rt_query *q, __u32 kind)
+{
+	if (!e || !q)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	__u32 value = rt_row(side, e, q, e->sum, kind, e->length);
+	if (value)
+		rt_clauses(e, q, value);
+	return 0;
+}
+
+/* Rows by the first or the last bytes of the path, for each length that there is. */
+__noinline int rt_judge_ends(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 kind)
+{
+	if (!e || !q || !path)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	const struct rt_header *h = rt_header_of(side, e);
+	__u32 section = q->section & 1;
+	__u32 base = h->ruleset_base + e->ruleset * RT_RULESET_LINES;
+	const struct rt_lengths *l = line(side, base + 2 * section + (kind == RT_KIND_SUFFIX ? 2 : 1));
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < RT_LENGTHS; i++) {
+		__u32 length = l->length[i];
+		struct rt_sum sum = {};
+		if (!length || length > e->length)
+			break; /* sorted, and zero where there are no more */
+		rt_add_text(e, path, kind == RT_KIND_SUFFIX ? e->length - length : 0, length, &sum);
+		__u32 value = rt_row(side, e, q, sum, kind, length);
+		if (value)
+			rt_globs(e, q, path, value);
+	}
+	return 0;
+}
+
+/* Walks through a list of peers; blocks and what they leave out follow one another. */
+struct rt_search {
+	void *side;
+	const struct rt_query *query;
+	__u32 first; /* a line */
+	__u32 state;
+};
+
+#define RT_BLOCK_IN 1
+#define RT_BLOCK_OUT 2
+
+static long rt_block_step(__u64 i, struct rt_search *s)
+{
+	const struct rt_blocks *list = line(s->side, s->first + i / 2);
+	const struct rt_block *b = &list->block[i & 1];
+	const struct rt_query *q = s->query;
+	if (!b->except && s->state == RT_BLOCK_IN)
+		return 1;
+	__u32 bits = b->bits;
+	__u64 high = bits >= 64 ? ~0ULL : bits ? ~0ULL << ((64 - bits) & 63) : 0;
+	__u64 low = bits <= 64 ? 0 : bits >= 128 ? ~0ULL : ~0ULL << ((128 - bits) & 63);
+	int inside = b->family == q->family && (q->address.high & high) == b->address.high && (q->address.low & low) == b->address.low;
+	if (!b->except)
+		s->state = inside ? RT_BLOCK_IN : 0;
+	else if (inside)
+		s->state = RT_BLOCK_OUT;
+	return 0;
+}
+
+static long rt_port_step(__u64 i, struct rt_search *s)
+{
+	const struct rt_ports *list = line(s->side, s->first + i / 8);
+	const struct rt_port *p = &list->port[i & 7];
+	const struct rt_query *q = s->query;
+	if ((p->protocol && p->protocol != q->protocol) || q->port < p->low || q->port > p->high)
+		return 0;
+	s->state = 1;
+	return 1;
+}
+
+/* The matrix answers Deny for the peers that a rule names. */
+__noinline int rt_is_peer(__u32 number, const struct rt_query *q, __u32 row)
+{
+	void *side = q ? side_of(number) : NULL;
+	if (!side)
+		return 0;
+	const struct header *h = side;
+	struct key6 address = q->address;
+	__u32 value = peer(number, side, h, &address, q->family);
+	if (!value)
+		return 0;
+	__u32 class = value & PEER_NUMBER;
+	if (value & PEER_LOCAL)
+		class = slot_of(side, h, value)->class;
+	struct answer answer = answer_of(number, side, h, row, class, q->protocol << 16 | (q->port & 0xffff));
+	return answer.enforced & WORD_DENY ? 1 : 0;
+}
+
+struct rt_peers {
+	struct rt_eval *e;
+	struct rt_search search;
+	__u32 first;
+};
+
+static long rt_peer_step(__u64 i, struct rt_peers *p)
+{
+	const struct rt_header *h = rt_header_of(p->search.side, p->e);
+	const struct rt_peer_clause *c = line(p->search.side, p->first + i);
+	if (!rt_conditions(p->e, p->search.query, (const struct rt_clause *)c))
+		return 0;
+	if (c->port_count) {
+		p->search.state = 0;
+		p->search.first = h->heap_base + c->ports;
+		bpf_loop(c->port_count, rt_port_step, &p->search, 0);
+		if (!p->search.state)
+			return 0;
+	}
+	if (c->block_count) {
+		p->search.state = 0;
+		p->search.first = h->heap_base + c->blocks;
+		bpf_loop(c->block_count, rt_block_step, &p->search, 0);
+		if (p->search.state != RT_BLOCK_IN)
+			return 0;
+	}
+	if (c->peers && !rt_is_peer(p->e->side, p->search.query, c->peers - 1))
+		return 0;
+	rt_take(p->e, (const struct rt_clause *)c);
+	return 0;
+}
+
+/* Everything that clauses about peers say. */
+__noinline int rt_judge_peers(struct rt_eval *e, const struct rt_query *q)
+{
+	if (!e || !q)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	const struct rt_header *h = rt_header_of(side, e);
+	const struct rt_ruleset *r = line(side, h->ruleset_base + e->ruleset * RT_RULESET_LINES);
+	struct rt_peers p = { .e = e, .search = { .side = side, .query = q }, .first = h->heap_base + r->network };
+	bpf_loop(r->network_count, rt_peer_step, &p, 0);
+	return 0;
+}
+
+/* The bits that rules ask for, by the executables of a chain. */
+__noinline int rt_from(struct rt_eval *e, const struct rt_chain *chain)
+{
+	if (!e || !chain)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	const struct rt_header *h = rt_header_of(side, e);
+	const struct rt_keys *k = rt_keys_of(side, h, 2 * RT_KEY_BLOCKS);
+	e->overflow = chain->flags & RT_CHAIN_OVERFLOW;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < RT_CHAIN && i < chain->count; i++) {
+		__u64 executable = chain->executable[i];
+		struct rt_sum sum = { rt_product(executable, k->word[2]), rt_product(executable, k->word[3]) };
+		struct key6 key = rt_key(side, h, sum, e->ruleset, 0, RT_KIND_FROM, 0);
+		__u32 value = rt_find(side, h, &key);
+		if (value & RT_FROM_SELF && i == 0)
+			e->from |= 1ULL << (value & 63);
+		if (value & RT_FROM_ABOVE)
+			e->from |= 1ULL << (value >> 16 & 63);
+	}
+	return 0;
+}
+
+/* What one rule set says. */
+__noinline int rt_judge_ruleset(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain)
+{
+	if (!e || !q)
+		return -1;
+	void *side = side_of(e->side);
+	if (!side)
+		return -1;
+	const struct rt_header *h = rt_header_of(side, e);
+	const struct rt_ruleset *r = line(side, h->ruleset_base + e->ruleset * RT_RULESET_LINES);
+	__u32 section = q->section & 3;
+	e->enforced = e->staged = RT_NOTHING;
+	if (q->flags & RT_UNRESOLVABLE) {
+		__u64 denied = (__u64)RT_DENY << 32 | h->slot_unresolvable;
+		if (r->flags & RT_DENIES(section))
+			e->enforced = denied;
+		if (r->flags & RT_DENIES_STAGED(section))
+			e->staged = denied;
+		return 0;
+	}
+	e->from = e->overflow = 0;
+	if (r->needs & RT_NEEDS_FROM && chain)
+		rt_from(e, chain);
+	if (r->any[section])
+		rt_clauses(e, q, r->any[section]);
+	if (section <= RT_FILES && path) {
+		e->depths = r->depths[section & 1];
+		e->depth = 0;
+		e->length = path->length & (RT_PATH_BYTES - 1);
+		if (e->depths || r->flags & RT_HAS_EXACT(section) || rt_moves(q, r))
+			rt_walk(e, q, path);
+		if (rt_depth_has_rows(e))
+			rt_judge_whole(e, q, RT_KIND_DIRECTORY);
+		if (r->flags & RT_HAS_EXACT(section))
+			rt_judge_whole(e, q, RT_KIND_EXACT);
+		if (rt_moves(q, r))
+			rt_judge_whole(e, q, RT_KIND_ANCESTOR);
+		if (r->flags & RT_HAS_PREFIXES(section))
+			rt_judge_ends(e, q, path, RT_KIND_PREFIX);
+		if (r->flags & RT_HAS_SUFFIXES(section))
+			rt_judge_ends(e, q, path, RT_KIND_SUFFIX);
+	}
+	if (section == RT_NETWORK && r->network_count)
+		rt_judge_peers(e, q);
+	return 0;
+}
+
+/* A verdict by default says so; the stricter of two counts. */
+static __always_inline __u64 rt_stricter(__u64 have, __u64 word, __u32 fallback)
+{
+	if (word == RT_NOTHING)
+		word = RT_RANK_DEFAULT | fallback;
+	if (have == RT_NOTHING)
+		return word;
+	return (word >> 32 & (RT_DENY | RT_KILL)) > (have >> 32 & (RT_DENY | RT_KILL)) ? word : have;
+}
+
+/*
+ * What the rules of a subject say. path is NULL where the section has none, chain
+ * where nobody knows who acts. 0, or -1 if there are no tables any more.
+ */
+static __always_inline int rt_judge(const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
+{
+	void *side = side_of(s->side);
+	if (!side)
+		return -1;
+	struct rt_eval e = { .side = s->side, .header = s->header, .ruleset = s->ruleset };
+	const struct rt_header *h = rt_header_of(side, &e);
+	*a = (struct rt_answer){ RT_NOTHING, RT_NOTHING };
+	for (__u32 i = 0; i < RT_RULESETS && i < s->count; i++) {
+		if (s->count > 1) {
+			const struct rt_list *list = line(side, h->heap_base + s->list + i / 16);
+			e.ruleset = list->ruleset[i & 15];
+		}
+		rt_judge_ruleset(&e, q, path, chain);
+		a->enforced = rt_stricter(a->enforced, e.enforced, h->slot_default);
+		a->staged = rt_stricter(a->staged, e.staged, h->slot_default);
+	}
+	if (a->enforced == RT_NOTHING)
+		a->enforced = RT_RANK_DEFAULT | h->slot_default;
+	if (a->staged == RT_NOTHING)
+		a->staged = RT_RANK_DEFAULT | h->slot_default;
+	return 0;
+}
+
+/* The row of a pod or of a container: two words and what they are. */
+static __always_inline __u32 rt_find_words(void *side, const struct rt_header *h, __u64 high, __u64 low, __u32 number, __u32 kind)
+{
+	const struct rt_keys *k = rt_keys_of(side, h, 2 * RT_KEY_BLOCKS);
+	struct rt_sum sum = {
+		rt_product(high, k->word[2]) + rt_product(low, k->word[4]),
+		rt_product(high, k->word[3]) + rt_product(low, k->word[5]),
+	};
+	struct key6 key = rt_key(side, h, sum, number, 0, kind, 0);
+	return rt_find(side, h, &key);
+}
+
+/*
+ * The rule sets of a container: 1 if there are any, 0 if there are none, -1 if the
+ * snapshot does not know the pod.
+ */
+__noinline int rt_subject(struct rt_subject *s, const struct rt_container *c)
+{
+	if (!s || !c)
+		return -1;
+	*s = (struct rt_subject){ .side = active_side() };
+	void *side = side_of(s->side);
+	if (!side)
+		return -1;
+	const struct edges *edges = line(side, 1);
+	s->header = edges->reserved[0];
+	if (!s->header)
+		return -1;
+	const struct rt_header *h = line(side, s->header);
+	__u32 pod = rt_find_words(side, h, c->uid_high, c->uid_low, 0, RT_KIND_POD);
+	if (!pod)
+		return -1;
+	const struct rt_kind_line *k = line(side, h->subject_base + pod - 1);
+	__u32 ruleset = 0;
+	if (c->name == RT_NAME_SANDBOX) {
+		ruleset = k->pause;
+	} else if (c->name == RT_NAME_PENDING || c->name == RT_NAME_POD) {
+		s->count = k->count;
+		s->list = k->list;
+		s->needs = k->needs;
+		return s->count > 0;
+	} else {
+		ruleset = rt_find_words(side, h, c->name, 0, pod - 1, RT_KIND_CONTAINER);
+		if (!ruleset)
+			ruleset = k->fallback;
+	}
+	if (!ruleset)
+		return 0;
+	const struct rt_ruleset *r = line(side, h->ruleset_base + (ruleset - 1) * RT_RULESET_LINES);
+	s->ruleset = ruleset - 1;
+	s->count = 1;
+	s->needs = r->needs;
+	return 1;
+}
+
+/*
+ * A path by itself, for chains of executables: the same on every side of a node, as
+ * long as its keys are. 0 if there are no tables yet.
+ */
+__noinline __u64 rt_fingerprint(struct rt_path *path)
+{
+	struct rt_eval e = { .side = active_side() };
+	void *side = path ? side_of(e.side) : NULL;
+	if (!side)
+		return 0;
+	const struct edges *edges = line(side, 1);
+	e.header = edges->reserved[0];
+	if (!e.header)
+		return 0;
+	struct rt_sum sum = {};
+	__u32 length = path->length & (RT_PATH_BYTES - 1);
+	rt_add_text(&e, path, 0, length, &sum);
+	struct key6 key = rt_key(side, rt_header_of(side, &e), sum, 0, 0, RT_KIND_NODE, length);
+	return key.low ^ key.high;
+}
+
+#endif
