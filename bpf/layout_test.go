@@ -66,11 +66,12 @@ func compare(t *testing.T, c *btf.Struct, g reflect.Type) {
 	}
 }
 
-// snake turns ClientPort and Address4Base into client_port and address4_base.
+// snake turns ClientPort, Address4Base and UIDHigh into client_port, address4_base and uid_high.
 func snake(name string) string {
 	var b strings.Builder
 	for i, r := range name {
-		if unicode.IsUpper(r) && i > 0 && !unicode.IsUpper(rune(name[i-1])) {
+		last := i == len(name)-1 || !unicode.IsLower(rune(name[i+1])) // of a run of capitals
+		if unicode.IsUpper(r) && i > 0 && (!last || !unicode.IsUpper(rune(name[i-1]))) {
 			b.WriteByte('_')
 		}
 		b.WriteRune(unicode.ToLower(r))

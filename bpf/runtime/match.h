@@ -214,14 +214,6 @@ __noinline int rt_found(struct rt_eval *e, const struct rt_query *q, struct rt_p
 	return 0;
 }
 
-/* The value of the row about a text. */
-static __always_inline __u32 rt_row(void *side, const struct rt_eval *e, const struct rt_query *q, struct rt_sum sum, __u32 kind, __u32 length)
-{
-	const struct rt_header *h = rt_header_of(side, e);
-	struct key6 key = rt_key(side, h, sum, e->ruleset, q->section, kind, length);
-	return rt_find(side, h, &key);
-}
-
 /* Depths from 63 on share a bit. */
 static __always_inline int rt_depth_has_rows(const struct rt_eval *e)
 {
@@ -327,18 +319,25 @@ static __always_inline int rt_moves(const struct rt_query *q, const struct rt_ru
 	return q->flags & RT_DIRECTORY && q->operations & RT_RENAME && r->needs & RT_NEEDS_MOVES;
 }
 
-/* What rows say about the path that rt_walk went through. */
-__noinline int rt_judge_whole(struct rt_eval *e, const struct rt_query *q, __u32 kind)
+/* The value of the row about the text whose sum is in e->sum. */
+__noinline __u32 rt_look_up(const struct rt_eval *e, __u32 section, __u32 kind, __u32 length)
 {
-	if (!e || !q)
-		return -1;
+	if (!e)
+		return 0;
 	void *side = side_of(e->side);
 	if (!side)
-		return -1;
-	__u32 value = rt_row(side, e, q, e->sum, kind, e->length);
+		return 0;
+	const struct rt_header *h = rt_header_of(side, e);
+	struct key6 key = rt_key(side, h, e->sum, e->ruleset, section, kind, length);
+	return rt_find(side, h, &key);
+}
+
+/* What rows say about the path that rt_walk went through. */
+static __always_inline void rt_judge_whole(struct rt_eval *e, const struct rt_query *q, __u32 kind)
+{
+	__u32 value = rt_look_up(e, q->section, kind, e->length);
 	if (value)
 		rt_clauses(e, q, value);
-	return 0;
 }
 
 /* Rows by the first or the last bytes of the path, for each length that there is. */
@@ -356,11 +355,10 @@ __noinline int rt_judge_ends(struct rt_eval *e, const struct rt_query *q, struct
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < RT_LENGTHS; i++) {
 		__u32 length = l->length[i];
-		struct rt_sum sum = {};
 		if (!length || length > e->length)
 			break; /* sorted, and zero where there are no more */
-		rt_add_text(e, path, kind == RT_KIND_SUFFIX ? e->length - length : 0, length, &sum);
-		__u32 value = rt_row(side, e, q, sum, kind, length);
+		rt_add_text(e, path, kind == RT_KIND_SUFFIX ? e->length - length : 0, length, &e->sum);
+		__u32 value = rt_look_up(e, q->section, kind, length);
 		if (value)
 			rt_globs(e, q, path, value);
 	}
