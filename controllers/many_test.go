@@ -15,6 +15,7 @@ import (
 	"palisade.dev/palisade/controllers"
 	"palisade.dev/palisade/controllers/gather"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 // slow is a clock by which a minute is a second, so that no machine is too slow
@@ -59,7 +60,7 @@ func TestManyPolicies(t *testing.T) {
 	for i := range policies {
 		w.create(w.isolate(fmt.Sprintf("p-%d", i), "db", fmt.Sprintf("web-%d", i)))
 	}
-	w.eventually("all policies being compiled", func() error {
+	poll.Until(w, "all policies being compiled", func() error {
 		compiled := 0
 		for _, ref := range c.Engine.Policies() {
 			if o, ok := c.Engine.Outcome(gather.Object{Policy: ref}); ok && o.Accepted && ref.Namespace == w.namespace {
@@ -73,7 +74,7 @@ func TestManyPolicies(t *testing.T) {
 	})
 	held.Store(false)
 	close(release)
-	w.eventually("all policies being Ready", func() error {
+	poll.Until(w, "all policies being Ready", func() error {
 		var list v1alpha1.NetworkPolicyList
 		if err := w.client.List(context.Background(), &list, client.InNamespace(w.namespace)); err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/controllers"
 	"palisade.dev/palisade/controllers/internal/fakeagent"
+	"palisade.dev/palisade/test/poll"
 )
 
 // TestStandbyTakesOver: a standby holds the same bytes, and when the leader goes
@@ -43,10 +44,10 @@ func TestStandbyTakesOver(t *testing.T) {
 		}
 		return nil
 	}
-	w.eventually("the standby holding the same bytes", sameDigest)
+	poll.Until(w, "the standby holding the same bytes", sameDigest)
 	counter := first.Store.Counter()
 	w.pod("web", n1, "10.2.0.2", app("web"))
-	w.eventually("the standby following a change", func() error {
+	poll.Until(w, "the standby following a change", func() error {
 		if first.Store.Counter() == counter {
 			return fmt.Errorf("the leader has not seen it")
 		}
@@ -65,7 +66,7 @@ func TestStandbyTakesOver(t *testing.T) {
 		t.Errorf("the new leader sent what the node holds: %+v", a.Transfers()[sent:])
 	}
 	w.pod("late", n1, "10.2.0.3", app("web"))
-	w.eventually("a change by the new leader", func() error {
+	poll.Until(w, "a change by the new leader", func() error {
 		if after, _ := a.State(); after.Compare(before) <= 0 || after.Term <= before.Term || after.Counter <= before.Counter {
 			return fmt.Errorf("generation %s after %s", after, before)
 		}
@@ -92,7 +93,7 @@ func TestTwoProcessesServeTheSameDigest(t *testing.T) {
 	w.history(nodes, first)
 	second := other.process(bin)
 	for _, node := range nodes {
-		w.eventually("both processes agreeing about "+node, func() error {
+		poll.Until(w, "both processes agreeing about "+node, func() error {
 			x, y := first.agent(node), second.agent(node)
 			xGen, xSet := x.State()
 			yGen, ySet := y.State()
@@ -125,7 +126,7 @@ func (w *world) history(nodes []string, witness *process) {
 		if i%5 == 0 {
 			before := witness.snapshots().Counter
 			w.pod(fmt.Sprintf("tick-%d", i), nodes[0], fmt.Sprintf("10.3.1.%d", i+1), nil)
-			w.eventually("a generation", func() error {
+			poll.Until(w, "a generation", func() error {
 				if now := witness.snapshots().Counter; now <= before {
 					return fmt.Errorf("still at %d", now)
 				}
@@ -197,7 +198,7 @@ func (w *world) process(bin string) *process {
 			w.Errorf("controller ended: %v", err)
 		}
 	})
-	w.eventually("a process that leads", func() error {
+	poll.Until(w, "a process that leads", func() error {
 		if !p.snapshots().Leader {
 			return fmt.Errorf("not yet")
 		}

@@ -22,6 +22,7 @@ import (
 	"palisade.dev/palisade/controllers"
 	"palisade.dev/palisade/controllers/internal/fakeagent"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 // TestOnlyAgentsEnrol: a certificate is given for the node on which the agent's
@@ -119,7 +120,7 @@ func TestRoles(t *testing.T) {
 			}}
 			// A right takes a moment to arrive at the authorizer. What is not granted comes
 			// after what is, so that it is not merely late.
-			w.eventually(fmt.Sprintf("the answer %t", test.want), func() error {
+			poll.Until(w, fmt.Sprintf("the answer %t", test.want), func() error {
 				asked := review.DeepCopy()
 				if err := w.client.Create(context.Background(), asked); err != nil {
 					return err
@@ -177,7 +178,7 @@ func TestControllerReadsNoOtherSecret(t *testing.T) {
 	get := func(name string) error {
 		return c.Get(context.Background(), client.ObjectKey{Namespace: w.system, Name: name}, &corev1.Secret{})
 	}
-	w.eventually("its own Secret", func() error { return get("palisade-trust") })
+	poll.Until(w, "its own Secret", func() error { return get("palisade-trust") })
 	if err := get("other"); !apierrors.IsForbidden(err) {
 		t.Errorf("another Secret: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/policy/compile"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 // TestFromApplyToReady is the thin path: a policy is applied, an agent gets it,
@@ -48,7 +49,7 @@ func TestFromApplyToReady(t *testing.T) {
 	if generation.Counter < uint64(p.Status.SnapshotGeneration) {
 		t.Errorf("node holds %s, status says %d", generation, p.Status.SnapshotGeneration)
 	}
-	w.eventually("the event", func() error { return w.event(p.Name, v1alpha1.ReasonRealized) })
+	poll.Until(w, "the event", func() error { return w.event(p.Name, v1alpha1.ReasonRealized) })
 
 	// Another spec is another wait, and another generation.
 	before := p.Status.SnapshotGeneration
@@ -61,13 +62,13 @@ func TestFromApplyToReady(t *testing.T) {
 		t.Errorf("rules on the node: %v", got)
 	}
 	w.delete(p)
-	w.eventually("the policy being gone from the node", func() error {
+	poll.Until(w, "the policy being gone from the node", func() error {
 		if got := rules(t, c.synced(a)); len(got) > 0 {
 			return fmt.Errorf("rules %v", got)
 		}
 		return nil
 	})
-	w.eventually("its record being gone", func() error { return w.records(0) })
+	poll.Until(w, "its record being gone", func() error { return w.records(0) })
 }
 
 func (w *world) event(object, reason string) error {
@@ -118,7 +119,7 @@ func TestNodesThatDoNotEnforce(t *testing.T) {
 	n2 := w.node("n2")
 	w.setReady(n2, corev1.ConditionUnknown)
 	w.pod("db-2", n2, "10.1.1.3", app("db"))
-	w.eventually("the node that is not Ready being counted", func() error {
+	poll.Until(w, "the node that is not Ready being counted", func() error {
 		w.expect(p, "Ready=True/Realized")
 		if p.Status.Nodes != (v1alpha1.NodeCounts{Desired: 2, Realized: 1, Unreachable: 1}) {
 			return fmt.Errorf("nodes %+v", p.Status.Nodes)
@@ -182,7 +183,7 @@ func TestRefusedSpecLeavesTheOld(t *testing.T) {
 	if got := rules(t, again.synced(a)); len(got) != 2 || !got["db/from-web-1"] {
 		t.Errorf("rules on the node: %v", got)
 	}
-	w.eventually("old records being dropped", func() error { return w.records(1) })
+	poll.Until(w, "old records being dropped", func() error { return w.records(1) })
 }
 
 func TestExpiry(t *testing.T) {
@@ -200,7 +201,7 @@ func TestExpiry(t *testing.T) {
 	w.expect(p, "Ready=True/Realized", "Expired=")
 	clock.forward(time.Hour)
 	w.expect(p, "Accepted=True/Expired", "Programmed=True/Expired", "Ready=True/Expired", "Expired=True/Expired")
-	w.eventually("the policy being out of force", func() error {
+	poll.Until(w, "the policy being out of force", func() error {
 		if got := rules(t, c.synced(a)); len(got) > 0 {
 			return fmt.Errorf("rules %v", got)
 		}
@@ -211,7 +212,7 @@ func TestExpiry(t *testing.T) {
 		p.Spec.ExpiresAt = &later
 	})
 	w.expect(p, "Accepted=True/Accepted", "Ready=True/Realized", "Expired=")
-	w.eventually("the policy being in force again", func() error {
+	poll.Until(w, "the policy being in force again", func() error {
 		if got := rules(t, c.synced(a)); !got["db/(isolated)"] {
 			return fmt.Errorf("rules %v", got)
 		}
@@ -349,14 +350,14 @@ func TestUpstream(t *testing.T) {
 	w.create(p)
 	a := c.agent(n1)
 	w.run(a)
-	w.eventually("the policy on the node", func() error {
+	poll.Until(w, "the policy on the node", func() error {
 		if got := rules(t, c.synced(a)); !got["upstream/(isolated)"] {
 			return fmt.Errorf("rules %v", got)
 		}
 		return w.records(1)
 	})
 	w.delete(p)
-	w.eventually("the policy being gone", func() error {
+	poll.Until(w, "the policy being gone", func() error {
 		if got := rules(t, c.synced(a)); len(got) > 0 {
 			return fmt.Errorf("rules %v", got)
 		}
@@ -385,5 +386,5 @@ func TestDeletedWhileDown(t *testing.T) {
 	if got := rules(t, c.synced(a)); len(got) != 1 || !got["db/(isolated)"] {
 		t.Errorf("rules on the node: %v", got)
 	}
-	w.eventually("the old record being dropped", func() error { return w.records(1) })
+	poll.Until(w, "the old record being dropped", func() error { return w.records(1) })
 }

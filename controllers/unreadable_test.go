@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"palisade.dev/palisade/test/poll"
 )
 
 // TestUnreadableRecord: an accepted spec that this version cannot read, because
@@ -49,7 +51,7 @@ func TestUnreadableRecord(t *testing.T) {
 	if got := rules(t, c.synced(a)); len(got) != 1 || !got["db/(isolated)"] {
 		t.Errorf("rules on the node: %v", got)
 	}
-	w.eventually("the unreadable record being dropped", func() error { return w.records(1) })
+	poll.Until(w, "the unreadable record being dropped", func() error { return w.records(1) })
 }
 
 // rewriteRecord replaces the one accepted spec that is kept, as another version

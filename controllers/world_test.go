@@ -36,6 +36,7 @@ import (
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 // world is one test's part of the API server: a namespace for Palisade itself,
@@ -98,7 +99,7 @@ func (w *world) create(o client.Object) {
 
 func (w *world) update(o client.Object, change func()) {
 	w.Helper()
-	w.eventually("an update of "+o.GetName(), func() error {
+	poll.Until(w, "an update of "+o.GetName(), func() error {
 		if err := w.client.Get(context.Background(), client.ObjectKeyFromObject(o), o); err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (w *world) node(name string) string {
 func (w *world) setReady(node string, ready corev1.ConditionStatus) {
 	w.Helper()
 	n := &corev1.Node{}
-	w.eventually("readiness of "+node, func() error {
+	poll.Until(w, "readiness of "+node, func() error {
 		if err := w.client.Get(context.Background(), types.NamespacedName{Name: node}, n); err != nil {
 			return err
 		}
@@ -263,7 +264,7 @@ func (w *world) start(options ...option) *controller {
 		_ = listener.Close()
 	}
 	w.Cleanup(c.stop)
-	w.eventually("a controller that has compiled what exists", func() error { return system.Readyz(nil) })
+	poll.Until(w, "a controller that has compiled what exists", func() error { return system.Readyz(nil) })
 	return c
 }
 
@@ -287,7 +288,7 @@ func (c *controller) agent(node string) *fakeagent.Agent {
 	c.w.Helper()
 	token := c.w.token(node, "palisade-nodeagent")
 	a := &fakeagent.Agent{Node: node, Address: c.address}
-	c.w.eventually("trust being published", func() error {
+	poll.Until(c.w, "trust being published", func() error {
 		cm := &corev1.ConfigMap{}
 		if err := c.w.client.Get(context.Background(), types.NamespacedName{Namespace: c.w.system, Name: trust.Name}, cm); err != nil {
 			return err
@@ -295,7 +296,7 @@ func (c *controller) agent(node string) *fakeagent.Agent {
 		a.Roots = trustPool(cm.Data[trust.AuthorityKey])
 		return a.Keys.UnmarshalText([]byte(cm.Data[trust.SigningKeysKey]))
 	})
-	c.w.eventually("enrolment of "+node, func() error { return a.Enroll(context.Background(), token) })
+	poll.Until(c.w, "enrolment of "+node, func() error { return a.Enroll(context.Background(), token) })
 	return a
 }
 
@@ -344,26 +345,10 @@ func (w *world) run(a *fakeagent.Agent) (stop func()) {
 	return stop
 }
 
-// eventually polls until the function returns no error.
-func (w *world) eventually(what string, f func() error) {
-	w.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.Fatalf("%s did not come about: %v", what, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
 // expect waits until a policy has conditions, given as TYPE=STATUS/REASON.
 func (w *world) expect(o client.Object, want ...string) {
 	w.Helper()
-	w.eventually(fmt.Sprintf("%s %v", o.GetName(), want), func() error {
+	poll.Until(w, fmt.Sprintf("%s %v", o.GetName(), want), func() error {
 		if err := w.client.Get(context.Background(), client.ObjectKeyFromObject(o), o); err != nil {
 			return err
 		}
@@ -404,7 +389,7 @@ func conditionsOf(o client.Object) ([]metav1.Condition, int64) {
 func (c *controller) synced(a *fakeagent.Agent) *snapshot.Set {
 	c.w.Helper()
 	var set *snapshot.Set
-	c.w.eventually("snapshot on "+a.Node, func() error {
+	poll.Until(c.w, "snapshot on "+a.Node, func() error {
 		want, ok := c.Store.Digest(model.NodeName(a.Node))
 		_, set = a.State()
 		if n := c.Tracker.Node(model.NodeName(a.Node)); !ok || set.Digest() != want || !n.Known {

@@ -21,6 +21,7 @@ import (
 	"palisade.dev/palisade/nodeagent/layout/rowtest"
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/test/poll"
 )
 
 const (
@@ -193,7 +194,7 @@ func TestKilled(t *testing.T) {
 	ready := func() bool { code, _ := get(t, agentURL+"/readyz"); return code == 200 }
 
 	agent := startAgent(t, state)
-	eventually(t, "ready", ready)
+	poll.Holds(t, "ready", ready)
 	holds("with an agent")
 	kill(agent)
 	holds("after kill -9")
@@ -207,7 +208,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent = startAgent(t, state)
-	eventually(t, "the agent answers", func() bool { code, _ := get(t, agentURL+"/healthz"); return code == 200 })
+	poll.Holds(t, "the agent answers", func() bool { code, _ := get(t, agentURL+"/healthz"); return code == 200 })
 	if ready() {
 		t.Error("ready with a damaged disk and no controller")
 	}
@@ -218,7 +219,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	startAgent(t, state)
-	eventually(t, "ready again", ready)
+	poll.Holds(t, "ready again", ready)
 	holds("with the next agent")
 	if _, body := get(t, agentURL+"/status"); !strings.Contains(body, `"0.1.3"`) {
 		t.Errorf("status: %s", body)

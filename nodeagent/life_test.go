@@ -28,6 +28,7 @@ import (
 	"palisade.dev/palisade/nodeagent/layout"
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/test/poll"
 )
 
 // isolated runs the rest of the test in a process of its own, with network and
@@ -92,15 +93,6 @@ func (p *path) CameIn([]datapath.Cell) (map[datapath.Cell]datapath.Traffic, erro
 func (p *path) Audit(context.Context) (string, error)                              { return "", nil }
 func (p *path) Close() error                                                       { p.closed = true; return nil }
 
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -148,7 +140,7 @@ func TestRun(t *testing.T) {
 	}
 	go func() { done <- Run(ctx, c) }()
 	const url = "http://127.0.0.1:9444"
-	eventually(t, "ready", func() bool { code, _ := get(t, url+"/readyz"); return code == 200 })
+	poll.Holds(t, "ready", func() bool { code, _ := get(t, url+"/readyz"); return code == 200 })
 	if g, _ := dp.Generation(); g.Counter != 7 {
 		t.Errorf("the kernel enforces %s, not what was on disk", g)
 	}

@@ -20,6 +20,7 @@ import (
 	"palisade.dev/palisade/nodeagent/host"
 	"palisade.dev/palisade/nodeagent/stream"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 // A node that cannot enforce says so for as long as that is so, and enforces as
@@ -69,7 +70,7 @@ func TestRunReportsWhatTheNodeLacks(t *testing.T) {
 			return e.Type == wire.ConditionEnforcing && !e.Holds && strings.Contains(e.Reason+": "+e.Message, want)
 		}
 	}
-	eventually(t, "the missing mount is told", says("BPFFSMissing: fatal: programs cannot be pinned"))
+	poll.Holds(t, "the missing mount is told", says("BPFFSMissing: fatal: programs cannot be pinned"))
 	if code, _ := get(t, url+"/readyz"); code != http.StatusServiceUnavailable {
 		t.Errorf("ready (%d) though nothing is enforced", code)
 	}
@@ -77,9 +78,9 @@ func TestRunReportsWhatTheNodeLacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
-	eventually(t, "the kernel's refusal is told", says("KernelUnsupported: fatal: kernel not supported: Linux 6.1"))
+	poll.Holds(t, "the kernel's refusal is told", says("KernelUnsupported: fatal: kernel not supported: Linux 6.1"))
 	works.Store(true)
-	eventually(t, "ready", func() bool { code, _ := get(t, url+"/readyz"); return code == 200 })
+	poll.Holds(t, "ready", func() bool { code, _ := get(t, url+"/readyz"); return code == 200 })
 	cancel()
 	if err := <-done; err != nil || !dp.closed {
 		t.Errorf("ended with %v; datapath closed: %t", err, dp.closed)

@@ -22,6 +22,7 @@ import (
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -114,17 +115,6 @@ func run(t *testing.T, a *fakeagent.Agent) (stop func()) {
 	return stop
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("did not come about: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func (h *house) publish(addresses ...string) {
 	var set []snapshot.Entry
 	for _, a := range addresses {
@@ -157,19 +147,19 @@ func TestAgentFollows(t *testing.T) {
 	h := newHouse(t, storeOf("node-a", "node-b"), newMaterial(t), 3)
 	a := h.agent("node-a")
 	stop := run(t, a)
-	eventually(t, "the first snapshot", h.holds(a))
+	poll.Holds(t, "the first snapshot", h.holds(a))
 	h.publish("10.0.0.1")
-	eventually(t, "a delta", h.holds(a))
+	poll.Holds(t, "a delta", h.holds(a))
 	got := a.Transfers()
 	if len(got) != 2 || !got[0].Full || got[1].Full || got[1].Changes != 1 || got[1].Generation.Term != 3 {
 		t.Errorf("transfers %+v", got)
 	}
 	stop()
-	eventually(t, "noticing that the agent is gone", func() bool { return !h.tracker.Node("node-a").Connected })
+	poll.Holds(t, "noticing that the agent is gone", func() bool { return !h.tracker.Node("node-a").Connected })
 	h.publish("10.0.0.2")
 	h.publish("10.0.0.3")
 	run(t, a)
-	eventually(t, "catching up", h.holds(a))
+	poll.Holds(t, "catching up", h.holds(a))
 	if last := a.Transfers()[2:]; len(last) != 1 || last[0].Full || last[0].Changes != 2 {
 		t.Errorf("after reconnecting: %+v", last)
 	}
@@ -184,7 +174,7 @@ func TestNewLeader(t *testing.T) {
 	h.publish("10.0.0.2")
 	a := h.agent("node-a")
 	stop := run(t, a)
-	eventually(t, "the first snapshot", h.holds(a))
+	poll.Holds(t, "the first snapshot", h.holds(a))
 	stop()
 	h.stop()
 
@@ -193,12 +183,12 @@ func TestNewLeader(t *testing.T) {
 	next.store.Raise(1000)
 	a.Address = next.address
 	run(t, a)
-	eventually(t, "recognising what the agent holds", next.holds(a))
+	poll.Holds(t, "recognising what the agent holds", next.holds(a))
 	if n := len(a.Transfers()); n != 1 {
 		t.Errorf("%d transfers; nothing changed, so nothing should be sent", n)
 	}
 	next.publish("10.0.0.3")
-	eventually(t, "a delta from the new leader", next.holds(a))
+	poll.Holds(t, "a delta from the new leader", next.holds(a))
 	if last := a.Transfers()[1]; last.Full || last.Generation.Term != 2 || last.Generation.Counter != 1001 {
 		t.Errorf("transfer %+v", last)
 	}
@@ -209,7 +199,7 @@ func TestOlderLeaderIsNamed(t *testing.T) {
 	h := newHouse(t, storeOf("node-a"), material, 7)
 	a := h.agent("node-a")
 	stop := run(t, a)
-	eventually(t, "the first snapshot", h.holds(a))
+	poll.Holds(t, "the first snapshot", h.holds(a))
 	stop()
 	h.stop()
 	// The Lease was restored from a backup: terms start again.
@@ -217,7 +207,7 @@ func TestOlderLeaderIsNamed(t *testing.T) {
 	next.publish("10.0.0.9")
 	a.Address = next.address
 	run(t, a)
-	eventually(t, "the replay being named", func() bool {
+	poll.Holds(t, "the replay being named", func() bool {
 		r := next.tracker.Node("node-a").Refusal
 		return r != nil && r.Reason == wire.ReasonReplay
 	})
@@ -225,7 +215,7 @@ func TestOlderLeaderIsNamed(t *testing.T) {
 		t.Errorf("agent holds %s", g)
 	}
 	next.epoch.Store(1)
-	eventually(t, "recovery by a raised epoch", next.holds(a))
+	poll.Holds(t, "recovery by a raised epoch", next.holds(a))
 	if g, _ := a.State(); g.Epoch != 1 || g.Term != 1 {
 		t.Errorf("agent holds %s", g)
 	}
@@ -242,7 +232,7 @@ func TestRefusal(t *testing.T) {
 		return &wire.Refuse{Reason: wire.ReasonCapacity, Message: "no room"}
 	}
 	run(t, a)
-	eventually(t, "the refusal", func() bool {
+	poll.Holds(t, "the refusal", func() bool {
 		r := h.tracker.Node("node-a").Refusal
 		return r != nil && r.Reason == wire.ReasonCapacity && r.Message == "no room"
 	})
@@ -251,7 +241,7 @@ func TestRefusal(t *testing.T) {
 	}
 	full.Store(true)
 	h.publish("10.0.0.1")
-	eventually(t, "recovery with the next state", h.holds(a))
+	poll.Holds(t, "recovery with the next state", h.holds(a))
 	if h.tracker.Node("node-a").Refusal != nil {
 		t.Error("the refusal outlives the acknowledgement")
 	}
@@ -267,9 +257,9 @@ func TestDamagedDeltaIsSentInFull(t *testing.T) {
 		return nil
 	}
 	run(t, a)
-	eventually(t, "the first snapshot", h.holds(a))
+	poll.Holds(t, "the first snapshot", h.holds(a))
 	h.publish("10.0.0.1")
-	eventually(t, "the second one", h.holds(a))
+	poll.Holds(t, "the second one", h.holds(a))
 	full := []bool{}
 	for _, r := range a.Transfers() {
 		full = append(full, r.Full)
@@ -317,12 +307,12 @@ func TestSecondAgentReplacesTheFirst(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() { ended <- first.Run(ctx) }()
-	eventually(t, "the first agent", h.holds(first))
+	poll.Holds(t, "the first agent", h.holds(first))
 	run(t, second)
 	if err := <-ended; status.Code(err) != codes.Aborted {
 		t.Errorf("first agent ended by %v", err)
 	}
-	eventually(t, "the second agent", h.holds(second))
+	poll.Holds(t, "the second agent", h.holds(second))
 }
 
 // TestQuietNodeGetsTheNewSignature: what a node holds is signed by the new key
@@ -340,8 +330,8 @@ func TestQuietNodeGetsTheNewSignature(t *testing.T) {
 	a, b := h.agent("node-a"), h.agent("node-b")
 	stop := run(t, a)
 	run(t, b)
-	eventually(t, "the first snapshot", h.holds(a))
-	eventually(t, "the first snapshot of the other", h.holds(b))
+	poll.Holds(t, "the first snapshot", h.holds(a))
+	poll.Holds(t, "the first snapshot of the other", h.holds(b))
 	if got := a.Transfers(); len(got) != 1 || got[0].Signer != id(0) {
 		t.Errorf("transfers %+v", got)
 	}
@@ -349,9 +339,9 @@ func TestQuietNodeGetsTheNewSignature(t *testing.T) {
 
 	h.ahead.Store(int64(25 * time.Hour))
 	for _, agent := range []*fakeagent.Agent{a, b} {
-		eventually(t, "the new signature", func() bool { return len(agent.Transfers()) == 2 })
+		poll.Holds(t, "the new signature", func() bool { return len(agent.Transfers()) == 2 })
 	}
-	eventually(t, "the answer", h.holds(a))
+	poll.Holds(t, "the answer", h.holds(a))
 	got := a.Transfers()
 	if again := got[1]; again.Full || again.Changes != 0 || again.Signer != id(1) || again.Generation.Compare(got[0].Generation) <= 0 {
 		t.Errorf("transfers %+v", got)
@@ -360,19 +350,19 @@ func TestQuietNodeGetsTheNewSignature(t *testing.T) {
 		t.Errorf("agent holds %s, %s; before it was %s", g, set.Digest(), before.Digest())
 	}
 	h.publish("10.0.0.1")
-	eventually(t, "a change", h.holds(a))
+	poll.Holds(t, "a change", h.holds(a))
 	if got := a.Transfers(); len(got) != 3 || got[2].Changes != 1 || got[2].Signer != id(1) {
 		t.Errorf("transfers %+v", got)
 	}
 	// Nobody knows who signed what an agent brings along, while both are trusted.
 	h.ahead.Store(0)
 	stop()
-	eventually(t, "noticing that the agent is gone", func() bool { return !h.tracker.Node("node-a").Connected })
+	poll.Holds(t, "noticing that the agent is gone", func() bool { return !h.tracker.Node("node-a").Connected })
 	run(t, a)
-	eventually(t, "the agent being back", h.holds(a))
+	poll.Holds(t, "the agent being back", h.holds(a))
 	h.ahead.Store(int64(25 * time.Hour))
-	eventually(t, "the new signature again", func() bool { return len(a.Transfers()) == 4 })
-	eventually(t, "the answer", h.holds(a))
+	poll.Holds(t, "the new signature again", func() bool { return len(a.Transfers()) == 4 })
+	poll.Holds(t, "the answer", h.holds(a))
 }
 
 func TestReports(t *testing.T) {
@@ -387,11 +377,11 @@ func TestReports(t *testing.T) {
 			Counters:   []*wire.Counter{{Rule: rule[:], Connections: 2, Packets: 5}, {Rule: []byte("short"), Connections: 1}},
 		})
 	}
-	eventually(t, "both reports", func() bool { return h.tracker.Losses()["flows"] == 6 })
+	poll.Holds(t, "both reports", func() bool { return h.tracker.Losses()["flows"] == 6 })
 	if got := h.tracker.Rules(); len(got) != 1 || got[rule] != (publish.RuleCount{Connections: 4, Packets: 10}) {
 		t.Errorf("counts %v", got)
 	}
-	eventually(t, "the condition", func() bool { return len(h.tracker.Node("node-a").Conditions) == 1 })
+	poll.Holds(t, "the condition", func() bool { return len(h.tracker.Node("node-a").Conditions) == 1 })
 	if c := h.tracker.Node("node-a").Conditions[0]; c.Holds || c.Reason != "DatapathBypassed" {
 		t.Errorf("condition %+v", c)
 	}

@@ -73,7 +73,7 @@ func TestAgentKilled(t *testing.T) {
 			t.Fatalf("no agent was killed on %s", node)
 		}
 	}
-	eventually(t, "agents are back", func() error {
+	pace.Until(t, "agents are back", func() error {
 		if n, err := agentRestarts(); err != nil || n < restarts+2 {
 			return fmt.Errorf("%d restarts, want %d: %v", n, restarts+2, err)
 		}
@@ -124,7 +124,7 @@ func TestAgentAway(t *testing.T) {
 	gone(t, "pods", "-n", system, "-l", "app.kubernetes.io/name="+agentPart)
 	left := time.Now()
 	must(t, fmt.Sprintf(denyClient, g.ns), "apply", "-f", "-")
-	eventually(t, "the controller has seen the policy", func() error {
+	pace.Until(t, "the controller has seen the policy", func() error {
 		s, err := policyStatus(g.ns, "pnp/no-client")
 		if err != nil {
 			return err

@@ -65,7 +65,7 @@ func TestChurnOfAKnownKind(t *testing.T) {
 	must(t, "", "label", "pod", "-n", ns, "other", "app=client", "--overwrite")
 	expect(t, other, map[string]bool{p[0].tcp4(8080): true})
 	must(t, "", "label", "pod", "-n", ns, "other", "app=nobody-else", "--overwrite")
-	eventually(t, "a kind is added", func() error {
+	pace.Until(t, "a kind is added", func() error {
 		done, err := work()
 		if err == nil && done["kinds_added"] == before["kinds_added"] {
 			err = fmt.Errorf("work %v", done)
@@ -80,7 +80,7 @@ func TestChurnOfAKnownKind(t *testing.T) {
 // in force, the controller has seen the others go.
 func settled(t *testing.T, ns string) {
 	t.Helper()
-	eventually(t, "objects of other tests are gone", func() error {
+	pace.Until(t, "objects of other tests are gone", func() error {
 		names, err := kubectl("", "get", "namespaces,cwp,pag", "-o", "name")
 		if err != nil {
 			return err

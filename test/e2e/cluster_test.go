@@ -13,11 +13,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"palisade.dev/palisade/test/poll"
 )
 
 // patience bounds every wait, also on a machine that is busy with other things; nothing
 // in the tests measures time.
 const patience = 3 * time.Minute
+
+// pace is patience for polling: each look is a process. Conditions return the errors of
+// kubectl too: an API server under load may fail once.
+var pace = poll.Pace{Every: 300 * time.Millisecond, For: patience}
 
 // patient is patience for kubectl.
 var patient = "--timeout=" + patience.String()
@@ -139,23 +145,6 @@ func now[T any](t *testing.T, ask func() (T, error)) T {
 		t.Fatal(err)
 	}
 	return answer
-}
-
-// eventually polls until the condition holds; what it last said is the failure. The
-// condition returns the errors of kubectl too: an API server under load may fail once.
-func eventually(t *testing.T, what string, condition func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(300 * time.Millisecond)
-	}
 }
 
 // namespace makes a namespace that goes when the test ends. Labels are KEY=VALUE.
@@ -316,7 +305,7 @@ func tries(from pod, want map[string]bool) error {
 // expect waits until every target answers, or not, as wanted.
 func expect(t *testing.T, from pod, want map[string]bool) {
 	t.Helper()
-	eventually(t, "connections from "+from.String(), func() error { return tries(from, want) })
+	pace.Until(t, "connections from "+from.String(), func() error { return tries(from, want) })
 }
 
 // ready applies a manifest and waits until what is named is in force.

@@ -48,7 +48,7 @@ func TestControllerAway(t *testing.T) {
 	expect(t, g.other, map[string]bool{started[0].tcp4(8080): false, started[0].tcp6(8080): false})
 	g.held(t, time.Now())
 	sameDigests(t)
-	eventually(t, "a policy is taken again", func() error {
+	pace.Until(t, "a policy is taken again", func() error {
 		_, err := kubectl(fmt.Sprintf(denyClient, g.ns), "apply", "-f", "-")
 		return err
 	})
@@ -60,7 +60,7 @@ func TestControllerAway(t *testing.T) {
 // gone waits until kubectl finds nothing.
 func gone(t *testing.T, what ...string) {
 	t.Helper()
-	eventually(t, strings.Join(what, " ")+" are gone", func() error {
+	pace.Until(t, strings.Join(what, " ")+" are gone", func() error {
 		out, err := kubectl("", append([]string{"get", "-o", "name"}, what...)...)
 		if err == nil && out != "" {
 			err = fmt.Errorf("there are %q", out)
@@ -73,7 +73,7 @@ func gone(t *testing.T, what ...string) {
 // what the other replica has compiled for itself.
 func sameDigests(t *testing.T) {
 	t.Helper()
-	eventually(t, "one digest a node", func() error {
+	pace.Until(t, "one digest a node", func() error {
 		controllers, err := published()
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func TestDigests(t *testing.T) {
 	}
 	becomes := func(what string, right func(string) bool) {
 		t.Helper()
-		eventually(t, what, func() error {
+		pace.Until(t, what, func() error {
 			got, err := digest()
 			if err == nil && !right(got) {
 				err = fmt.Errorf("it is %s", got)

@@ -61,7 +61,7 @@ func TestCorpus(t *testing.T) {
 func (st *stage) play(t *testing.T) {
 	st.build(t)
 	t.Logf("%s", st.Text)
-	eventually(t, "control", st.judge(func(corpus.Expectation) bool { return true }))
+	pace.Until(t, "control", st.judge(func(corpus.Expectation) bool { return true }))
 	objects := st.manifest()
 	if st.conflicts != nil {
 		t.Fatal(st.conflicts)
@@ -70,7 +70,7 @@ func (st *stage) play(t *testing.T) {
 		must(t, listOf(t, objects), "apply", "-f", "-")
 	}
 	verdict := st.judge(func(e corpus.Expectation) bool { return e.Want.Verdict() == model.Allow })
-	eventually(t, "verdict", verdict)
+	pace.Until(t, "verdict", verdict)
 	st.attributed(t, verdict) // what came out right on the way must do so again
 }
 
@@ -164,7 +164,7 @@ func (st *stage) judge(want func(corpus.Expectation) bool) (try func() error) {
 // records only, so each look comes right after all connections were tried.
 func (st *stage) attributed(t *testing.T, try func() error) {
 	t.Helper()
-	eventually(t, "records", func() error {
+	pace.Until(t, "records", func() error {
 		if err := try(); err != nil {
 			return err
 		}

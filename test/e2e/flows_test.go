@@ -77,7 +77,7 @@ spec:
 		"log: true, an accept": {from: client, to: web, protocol: "tcp", port: 8080, verdict: "Allow", dir: "Ingress", tier: "Namespace", policy: pnp("web"), rule: "client", families: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eventually(t, "a record", func() error {
+			pace.Until(t, "a record", func() error {
 				// An agent keeps the last records only.
 				if err := tries(want.from, judged[want.from]); err != nil {
 					return err

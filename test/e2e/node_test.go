@@ -23,14 +23,14 @@ func TestBridgeSettingIsPutBack(t *testing.T) {
 
 	w := watch(t, near, false, web.tcp4(8080))
 	began := time.Now()
-	eventually(t, "a way around", func() error {
+	pace.Until(t, "a way around", func() error {
 		inside(t, "n1", "sh", "-c", "for f in /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables; do echo 0 >$f; done")
 		if !slices.ContainsFunc(w.tries(web.tcp4(8080), began), func(r try) bool { return r.OK }) {
 			return fmt.Errorf("%s does not reach %s with the settings off", near, web)
 		}
 		return nil
 	})
-	eventually(t, "the settings", func() error {
+	pace.Until(t, "the settings", func() error {
 		if got := strings.Fields(inside(t, "n1", "cat", "/proc/sys/net/bridge/bridge-nf-call-iptables", "/proc/sys/net/bridge/bridge-nf-call-ip6tables")); len(got) != 2 || got[0] != "1" || got[1] != "1" {
 			return fmt.Errorf("they are %v", got)
 		}

@@ -115,7 +115,7 @@ func policyStatus(ns, name string) (v1alpha1.PolicyStatus, error) {
 // expectCondition waits for a condition, and returns it.
 func expectCondition(t *testing.T, ns, name, kind string, status metav1.ConditionStatus, reason string) (found metav1.Condition) {
 	t.Helper()
-	eventually(t, name+" "+kind, func() error {
+	pace.Until(t, name+" "+kind, func() error {
 		s, err := policyStatus(ns, name)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func expectFromOutside(t *testing.T, want map[string]bool) {
 	for target := range want {
 		targets = append(targets, target)
 	}
-	eventually(t, "connections from outside", func() error {
+	pace.Until(t, "connections from outside", func() error {
 		got, err := dialFromOutside(t, targets...)
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func TestEntities(t *testing.T) {
 	reach := func(cluster, world, server bool) {
 		t.Helper()
 		expect(t, client, map[string]bool{inCluster4: cluster, inCluster6: cluster, world4: world, world6: world})
-		eventually(t, "connection to the API server", func() error {
+		pace.Until(t, "connection to the API server", func() error {
 			got, err := connects(client, api)
 			if err == nil && got != server {
 				err = fmt.Errorf("it connects: %t, want %t", got, server)

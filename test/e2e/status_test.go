@@ -25,7 +25,7 @@ func TestStatusFollowsSubjects(t *testing.T) {
 	for _, kind := range []string{v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady} {
 		expectCondition(t, ns, "pnp/web", kind, metav1.ConditionTrue, v1alpha1.ReasonRealized)
 	}
-	eventually(t, "both nodes", func() error {
+	pace.Until(t, "both nodes", func() error {
 		s, err := policyStatus(ns, "pnp/web")
 		if err != nil {
 			return err
@@ -43,7 +43,7 @@ func TestStatusFollowsSubjects(t *testing.T) {
 // events waits for an Event about a policy.
 func events(t *testing.T, ns, name, action, reason string) {
 	t.Helper()
-	eventually(t, "an Event "+action+" "+reason, func() error {
+	pace.Until(t, "an Event "+action+" "+reason, func() error {
 		out, err := kubectl("", "get", "events.events.k8s.io", "-n", ns, "--field-selector", "reason="+reason,
 			"-o", `jsonpath={range .items[*]}{.regarding.name} {.action} {.reason}: {.note}{"\n"}{end}`)
 		if err != nil {

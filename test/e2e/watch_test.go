@@ -57,7 +57,7 @@ func watch(t *testing.T, from pod, keep bool, targets ...string) *watcher {
 		_ = cmd.Wait() // it was killed
 	})
 	for _, target := range targets {
-		eventually(t, "a first try", func() error {
+		pace.Until(t, "a first try", func() error {
 			if len(w.tries(target, time.Time{})) == 0 {
 				return fmt.Errorf("%s has not tried %s", from, target)
 			}
@@ -82,7 +82,7 @@ func (w *watcher) tries(target string, after time.Time) (out []try) {
 // goesOn waits until each target was tried so often since a time.
 func (w *watcher) goesOn(t *testing.T, since time.Time, times int, targets ...string) {
 	t.Helper()
-	eventually(t, w.from.String()+" goes on", func() error {
+	pace.Until(t, w.from.String()+" goes on", func() error {
 		for _, target := range targets {
 			if n := len(w.tries(target, since)); n < times {
 				return fmt.Errorf("%s: %d tries", target, n)
@@ -119,7 +119,7 @@ func (w *watcher) always(t *testing.T, since time.Time, atLeast int, want map[st
 // becomes waits until tries come out as wanted.
 func (w *watcher) becomes(t *testing.T, target string, ok bool) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%s to %s", w.from, target), func() error {
+	pace.Until(t, fmt.Sprintf("%s to %s", w.from, target), func() error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for i := len(w.seen) - 1; i >= 0; i-- {
