@@ -43,7 +43,7 @@ type Record struct {
 }
 
 // New makes the record of a policy that has been accepted now. Its kind must be
-// one of the three kinds of policy.
+// one of the kinds of policy.
 func New(policy client.Object) (*Record, error) {
 	r := &Record{UID: policy.GetUID(), Generation: policy.GetGeneration()}
 	names := metav1.ObjectMeta{
@@ -54,6 +54,8 @@ func New(policy client.Object) (*Record, error) {
 		r.Policy = &v1alpha1.NetworkPolicy{ObjectMeta: names, Spec: *p.Spec.DeepCopy()}
 	case *v1alpha1.ClusterwidePolicy:
 		r.Policy = &v1alpha1.ClusterwidePolicy{ObjectMeta: names, Spec: *p.Spec.DeepCopy()}
+	case *v1alpha1.RuntimePolicy:
+		r.Policy = &v1alpha1.RuntimePolicy{ObjectMeta: names, Spec: *p.Spec.DeepCopy()}
 	case *networkingv1.NetworkPolicy:
 		r.Policy = &networkingv1.NetworkPolicy{ObjectMeta: names, Spec: *p.Spec.DeepCopy()}
 	default:
@@ -72,6 +74,8 @@ func RefOf(o client.Object) model.PolicyRef {
 		ref.Kind = model.KindNetworkPolicy
 	case *v1alpha1.ClusterwidePolicy:
 		ref.Kind = model.KindClusterwide
+	case *v1alpha1.RuntimePolicy:
+		ref.Kind = model.KindRuntime
 	case *networkingv1.NetworkPolicy:
 		ref.Kind = model.KindUpstream
 	}
@@ -85,6 +89,8 @@ func ObjectOf(kind model.PolicyKind) client.Object {
 		return &v1alpha1.ClusterwidePolicy{}
 	case model.KindNetworkPolicy:
 		return &v1alpha1.NetworkPolicy{}
+	case model.KindRuntime:
+		return &v1alpha1.RuntimePolicy{}
 	default:
 		return &networkingv1.NetworkPolicy{}
 	}
@@ -121,7 +127,7 @@ func (r *Record) revision(namespace string) (*appsv1.ControllerRevision, error) 
 // Read returns the record that a ControllerRevision holds. A field that this
 // version does not know is an error.
 func Read(revision *appsv1.ControllerRevision) (*Record, error) {
-	for _, kind := range []model.PolicyKind{model.KindClusterwide, model.KindNetworkPolicy, model.KindUpstream} {
+	for _, kind := range []model.PolicyKind{model.KindClusterwide, model.KindNetworkPolicy, model.KindRuntime, model.KindUpstream} {
 		if kind.String() != revision.Labels[Label] {
 			continue
 		}

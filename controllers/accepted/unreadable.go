@@ -70,9 +70,18 @@ func partsOf(kind model.PolicyKind, names metav1.ObjectMeta, data []byte) client
 		part(parts, "mode", &o.Spec.Mode)
 		part(parts, "subject", &o.Spec.Subject)
 		part(parts, "expiresAt", &o.Spec.ExpiresAt)
+		if len(parts["runtime"]) > 0 {
+			o.Spec.Runtime = &v1alpha1.ClusterwideRuntime{} // something about processes
+		}
 		if !part(parts, "tier", &o.Spec.Tier) || !part(parts, "priority", &o.Spec.Priority) {
 			o.Spec.Tier, o.Spec.Priority = v1alpha1.TierAdmin, 0
 		}
+		return o
+	case model.KindRuntime:
+		o := &v1alpha1.RuntimePolicy{ObjectMeta: names}
+		part(parts, "mode", &o.Spec.Mode)
+		part(parts, "subject", &o.Spec.Subject)
+		part(parts, "expiresAt", &o.Spec.ExpiresAt)
 		return o
 	case model.KindUpstream:
 		o := &networkingv1.NetworkPolicy{ObjectMeta: names}
@@ -125,11 +134,18 @@ func Outline(policy client.Object) client.Object {
 		o := &v1alpha1.ClusterwidePolicy{ObjectMeta: p.ObjectMeta, Spec: v1alpha1.ClusterwidePolicySpec{
 			Mode: modeOf(p.Spec.Mode), Subject: p.Spec.Subject, ExpiresAt: p.Spec.ExpiresAt, Tier: p.Spec.Tier, Priority: p.Spec.Priority,
 		}}
+		if p.Spec.Runtime != nil {
+			o.Spec.Runtime = &v1alpha1.ClusterwideRuntime{}
+		}
 		if o.Spec.Tier != v1alpha1.TierBaseline || o.Spec.Priority < 0 || o.Spec.Priority > 1000 {
 			o.Spec.Tier = v1alpha1.TierAdmin
 			o.Spec.Priority = min(max(o.Spec.Priority, 0), 1000)
 		}
 		return o
+	case *v1alpha1.RuntimePolicy:
+		return &v1alpha1.RuntimePolicy{ObjectMeta: p.ObjectMeta, Spec: v1alpha1.RuntimePolicySpec{
+			Mode: modeOf(p.Spec.Mode), Subject: p.Spec.Subject, ExpiresAt: p.Spec.ExpiresAt,
+		}}
 	case *networkingv1.NetworkPolicy:
 		return &networkingv1.NetworkPolicy{ObjectMeta: p.ObjectMeta, Spec: networkingv1.NetworkPolicySpec{PodSelector: p.Spec.PodSelector}}
 	}
@@ -145,6 +161,9 @@ func Widen(outline client.Object) client.Object {
 		return o
 	case *v1alpha1.ClusterwidePolicy:
 		o.Spec.Subject = v1alpha1.ClusterwidePolicySubject{Namespaces: &v1alpha1.LabelSelector{}}
+		return o
+	case *v1alpha1.RuntimePolicy:
+		o.Spec.Subject = v1alpha1.RuntimePolicySubject{}
 		return o
 	case *networkingv1.NetworkPolicy:
 		o.Spec.PodSelector = metav1.LabelSelector{}

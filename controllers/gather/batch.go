@@ -183,7 +183,7 @@ func (e *Engine) outcomes(keys map[key]bool, changes *merged, counter publish.Co
 	touched := map[Object]bool{}
 	for k := range keys {
 		switch k.kind {
-		case kindClusterwide, kindNetworkPolicy, kindUpstream:
+		case kindClusterwide, kindNetworkPolicy, kindRuntime, kindUpstream:
 			touched[Object{Policy: refOf(k)}] = true
 		case kindExternal:
 			touched[Object{Endpoint: model.EndpointID{Kind: model.EndpointExternal, Namespace: k.namespace, Name: k.name}}] = true
@@ -247,6 +247,9 @@ func instead(p *model.Policy) string {
 		}
 	}
 	where := strings.Join(directions, " and ")
+	if p.Runtime != nil {
+		where = strings.TrimPrefix(where+" and in what its runtime sections are about", " and in ")
+	}
 	if p.Mode == model.Audit {
 		return "; until there is room everything is staged as denied in " + where + ", and nothing is enforced"
 	}

@@ -58,7 +58,7 @@ func (e *Engine) look(ctx context.Context, k key) (*candidate, error) {
 }
 
 var policyKinds = map[Kind]model.PolicyKind{
-	kindClusterwide: model.KindClusterwide, kindNetworkPolicy: model.KindNetworkPolicy, kindUpstream: model.KindUpstream,
+	kindClusterwide: model.KindClusterwide, kindNetworkPolicy: model.KindNetworkPolicy, kindRuntime: model.KindRuntime, kindUpstream: model.KindUpstream,
 }
 
 func refOf(k key) model.PolicyRef {

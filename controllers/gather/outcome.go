@@ -33,6 +33,13 @@ type Outcome struct {
 	Audit     bool
 	External  bool
 	ExpiresAt time.Time
+	// Network says that it has rules about packets, Sections which runtime sections
+	// it has, and Prevent that these need a node that prevents.
+	Network  bool
+	Sections []model.Section
+	Prevent  bool
+	// Exceptions are those of its runtime sections, by SECTION/NAME, and when each ends.
+	Exceptions map[string]time.Time
 }
 
 // Outcome returns what was decided about an object, false if it has not been

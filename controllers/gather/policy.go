@@ -137,6 +137,17 @@ func (o *Outcome) describe(p *policy) {
 	}
 	o.Audit = p.model.Mode == model.Audit
 	o.External = p.model.Subject.Kind == model.EndpointExternal
+	o.Network = len(p.model.Ingress)+len(p.model.Egress) > 0 || p.model.IsolateIngress || p.model.IsolateEgress
+	o.Sections, o.Prevent = nil, false
+	if r := p.model.Runtime; r != nil {
+		o.Prevent = r.Prevent
+		for s := range r.Sections {
+			if r.Sections[s].Isolates || len(r.Sections[s].Rules) > 0 {
+				o.Sections = append(o.Sections, model.Section(s))
+			}
+		}
+	}
+	o.Exceptions = exceptions(p.inForce.Policy)
 	o.ExpiresAt = expiresAt(p.inForce.Policy)
 }
 
@@ -146,6 +157,8 @@ func expiresAt(o client.Object) time.Time {
 	case *v1alpha1.NetworkPolicy:
 		at = o.Spec.ExpiresAt
 	case *v1alpha1.ClusterwidePolicy:
+		at = o.Spec.ExpiresAt
+	case *v1alpha1.RuntimePolicy:
 		at = o.Spec.ExpiresAt
 	}
 	if at == nil {
@@ -160,6 +173,8 @@ func modelOf(o client.Object) (model.Policy, error) {
 		return translate.NetworkPolicy(o)
 	case *v1alpha1.ClusterwidePolicy:
 		return translate.ClusterwidePolicy(o)
+	case *v1alpha1.RuntimePolicy:
+		return translate.RuntimePolicy(o)
 	default:
 		return translate.Upstream(o.(*networkingv1.NetworkPolicy))
 	}
@@ -176,6 +191,10 @@ func withStatus(object, live client.Object) client.Object {
 	case *v1alpha1.ClusterwidePolicy:
 		out := *o
 		out.Status = live.(*v1alpha1.ClusterwidePolicy).Status
+		return &out
+	case *v1alpha1.RuntimePolicy:
+		out := *o
+		out.Status = live.(*v1alpha1.RuntimePolicy).Status
 		return &out
 	}
 	return object

@@ -20,6 +20,7 @@ const (
 	kindServices  // one key for all ServiceCIDRs
 	kindClusterwide
 	kindNetworkPolicy
+	kindRuntime
 	kindUpstream
 )
 

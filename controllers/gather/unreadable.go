@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/controllers/accepted"
 	"palisade.dev/palisade/policy/model"
 )
@@ -92,13 +93,45 @@ func standIn(r *accepted.Record, live client.Object) model.Policy {
 		Peers: []model.Peer{{Kind: model.PeerAny}}, Ports: []model.PortMatch{{Proto: model.ProtoAny}},
 	}
 	m.IsolateIngress, m.IsolateEgress = false, false
-	m.Ingress, m.Egress = []model.Rule{deny}, []model.Rule{deny}
+	if r.Ref.Kind != model.KindRuntime {
+		m.Ingress, m.Egress = []model.Rule{deny}, []model.Rule{deny}
+	}
+	if aboutProcesses(outline) {
+		m.Runtime = denyAll(m.Runtime)
+	}
 	return m
+}
+
+// aboutProcesses reports whether a policy has runtime sections.
+func aboutProcesses(o client.Object) bool {
+	switch o := o.(type) {
+	case *v1alpha1.RuntimePolicy:
+		return true
+	case *v1alpha1.ClusterwidePolicy:
+		return o.Spec.Runtime != nil
+	}
+	return false
+}
+
+// denyAll is the runtime part of a stand-in: its containers can do nothing anew,
+// and what they do already goes on.
+func denyAll(was *model.Runtime) *model.Runtime {
+	out := &model.Runtime{}
+	if was != nil {
+		out.Containers = was.Containers
+	}
+	for s := range out.Sections {
+		out.Sections[s].Rules = []model.RuntimeRule{{Name: RuleUnreadable, Action: model.RuntimeDeny}}
+	}
+	return out
 }
 
 // lossOf says what the subjects of a policy suffer, and what ends it.
 func lossOf(p *policy) string {
 	what := "its subjects are cut off in ingress and egress"
+	if p.inForce.Ref.Kind == model.KindRuntime {
+		what = "its containers are denied whatever they ask for anew"
+	}
 	if p.model.Mode == model.Audit {
 		what = "everything of its subjects is staged as denied, and nothing is enforced"
 	}

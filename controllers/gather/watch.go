@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -55,6 +56,7 @@ func stripPod(obj any) (any, error) {
 	out := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion, Labels: pod.Labels,
+			Annotations: stripAnnotations(pod.Annotations),
 		},
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork, ServiceAccountName: pod.Spec.ServiceAccountName,
@@ -63,6 +65,18 @@ func stripPod(obj any) (any, error) {
 		Status: corev1.PodStatus{Phase: ended(pod.Status.Phase), PodIP: pod.Status.PodIP, PodIPs: pod.Status.PodIPs},
 	}
 	return out, nil
+}
+
+// configHash is the annotation that holds it.
+const configHash = "kubernetes.io/config.hash"
+
+// stripAnnotations keeps the name by which static pods have cgroups.
+func stripAnnotations(all map[string]string) map[string]string {
+	hash, ok := all[configHash]
+	if !ok {
+		return nil
+	}
+	return map[string]string{configHash: hash}
 }
 
 // ended forgets the phases that make no difference, so that a pod that starts
@@ -117,6 +131,7 @@ func (e *Engine) watches() map[client.Object]func(client.Object) key {
 		&discoveryv1.EndpointSlice{}:  all(kindAPIServer),
 		&v1alpha1.NetworkPolicy{}:     of(kindNetworkPolicy),
 		&v1alpha1.ClusterwidePolicy{}: of(kindClusterwide),
+		&v1alpha1.RuntimePolicy{}:     of(kindRuntime),
 		&networkingv1.NetworkPolicy{}: of(kindUpstream),
 		&v1alpha1.ExternalWorkload{}:  of(kindExternal),
 		&v1alpha1.AddressGroup{}:      of(kindAddressGroup),
@@ -132,6 +147,8 @@ func keyOf(ref model.PolicyRef) key {
 		kind = kindClusterwide
 	case model.KindNetworkPolicy:
 		kind = kindNetworkPolicy
+	case model.KindRuntime:
+		kind = kindRuntime
 	}
 	return key{kind, ref.Namespace, ref.Name}
 }
@@ -204,10 +221,13 @@ func same(before, after any) bool {
 		return a.UID == b.UID && reflect.DeepEqual(a.Labels, b.Labels) && reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Status, b.Status)
 	case *v1alpha1.NetworkPolicy:
 		a := after.(*v1alpha1.NetworkPolicy)
-		return sameSpec(a, b) && expired(a.Status.Conditions) == expired(b.Status.Conditions)
+		return sameSpec(a, b) && sameStatus(&a.Status, &b.Status)
 	case *v1alpha1.ClusterwidePolicy:
 		a := after.(*v1alpha1.ClusterwidePolicy)
-		return sameSpec(a, b) && expired(a.Status.Conditions) == expired(b.Status.Conditions)
+		return sameSpec(a, b) && sameStatus(&a.Status, &b.Status)
+	case *v1alpha1.RuntimePolicy:
+		a := after.(*v1alpha1.RuntimePolicy)
+		return sameSpec(a, b) && sameStatus(&a.Status, &b.Status)
 	case *v1alpha1.ExternalWorkload:
 		a := after.(*v1alpha1.ExternalWorkload)
 		return sameSpec(a, b) && reflect.DeepEqual(a.Labels, b.Labels)
@@ -223,6 +243,11 @@ func same(before, after any) bool {
 // sameSpec leaves out updates of status alone, most of which are our own.
 func sameSpec(a, b client.Object) bool {
 	return a.GetUID() == b.GetUID() && a.GetGeneration() == b.GetGeneration()
+}
+
+// sameStatus compares what of a policy's status is compiled.
+func sameStatus(a, b *v1alpha1.PolicyStatus) bool {
+	return expired(a.Conditions) == expired(b.Conditions) && slices.Equal(a.ExpiredExceptions, b.ExpiredExceptions)
 }
 
 func expired(conditions []metav1.Condition) bool {

@@ -30,6 +30,7 @@ func Policy(before v1alpha1.PolicyStatus, f Facts) v1alpha1.PolicyStatus {
 	if news(before.ObservedGeneration, before.Conditions, &f) {
 		after.SnapshotGeneration = f.Snapshot
 	}
+	after.ExpiredExceptions = f.expiredExceptions()
 	after.Endpoints = int32(f.Endpoints)
 	after.Nodes, after.Failures = count(f.Nodes)
 
@@ -132,7 +133,11 @@ func inForce(f *Facts, nodes []Node, settled, unready bool) outcome {
 	if f.Audit {
 		return outcome{metav1.ConditionTrue, v1alpha1.ReasonObserving, mode(f, "")}
 	}
-	return outcome{metav1.ConditionTrue, v1alpha1.ReasonRealized, fmt.Sprintf("in force on %s", nodeCount(len(nodes)))}
+	message := "in force on " + nodeCount(len(nodes))
+	if by := how(nodes); by != "" {
+		message += ": " + by
+	}
+	return outcome{metav1.ConditionTrue, v1alpha1.ReasonRealized, message}
 }
 
 // mode adds to a message that a policy in Audit does not enforce.
@@ -267,7 +272,8 @@ func (s setter) progress(accepted, programmed outcome) {
 var stalls = map[string]bool{
 	v1alpha1.ReasonInvalid: true, v1alpha1.ReasonUnsupported: true, v1alpha1.ReasonOverCapacity: true,
 	v1alpha1.ReasonAddressConflict: true, v1alpha1.ReasonNodeRefused: true, v1alpha1.ReasonKernelUnsupported: true,
-	v1alpha1.ReasonSysctlOff: true, v1alpha1.ReasonDatapathBypassed: true, v1alpha1.ReasonNoEnforcer: true,
+	v1alpha1.ReasonBackendCannotPrevent: true,
+	v1alpha1.ReasonSysctlOff:            true, v1alpha1.ReasonDatapathBypassed: true, v1alpha1.ReasonNoEnforcer: true,
 }
 
 // reconciles are the reasons that pass by themselves.

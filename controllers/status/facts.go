@@ -1,6 +1,7 @@
 package status
 
 import (
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,8 @@ type Node struct {
 	Progress Progress
 	// Away is how long the agent has not been connected; 0 while it is.
 	Away time.Duration
+	// Backend is the weakest by which it enforces the policy's runtime sections.
+	Backend Backend
 	// Reason and Message say why it Failed.
 	Reason  string
 	Message string
@@ -54,6 +57,20 @@ type Facts struct {
 	// Snapshot is the counter of the first published state that holds the spec.
 	Snapshot int64
 	Nodes    []Node // sorted by name
+	// Exceptions says when those of its runtime sections end, by SECTION/NAME.
+	Exceptions map[string]time.Time
+}
+
+// expiredExceptions lists the exceptions that have ended, sorted.
+func (f *Facts) expiredExceptions() []string {
+	var out []string
+	for name, at := range f.Exceptions {
+		if !f.Now.Before(at) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // expired reports whether the policy has expired.

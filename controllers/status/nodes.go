@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -25,18 +26,33 @@ type View struct {
 	Behind    time.Duration // how long it has lacked what was published
 	Refusal   *publish.Refusal
 	Broken    *publish.Condition // why it does not enforce, whatever it acknowledged
+	Backends  Backends           // of runtime sections
 }
 
 // For says how far the node has come with a policy whose accepted spec was first
 // published at a counter.
-func (v *View) For(name string, since publish.Counter) Node {
+func (v *View) For(name string, since publish.Counter, demand Demand) Node {
 	n := Node{Name: name, Ready: v.Ready, Away: v.Away}
+	weakest, section, known := v.Backends.weakest(demand.Sections)
+	n.Backend = weakest
+	// What stops packets says nothing about processes, once the node says what does.
+	broken := v.Broken
+	if !demand.Network && known {
+		broken = nil
+	}
 	holds := v.Known && v.Counter >= since
 	late := v.Behind > Grace || !v.Known && v.Connected > Grace
 	switch {
-	case v.Broken != nil && v.starting():
-	case v.Broken != nil:
-		n.Progress, n.Reason, n.Message = Failed, reasonOf(v.Broken.Reason), v.Broken.Message
+	case broken != nil && v.starting():
+	case broken != nil:
+		n.Progress, n.Reason, n.Message = Failed, reasonOf(broken.Reason), broken.Message
+	case len(demand.Sections) > 0 && v.Known && !known:
+		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonKernelUnsupported, "the agent enforces no runtime rules: run this version's"
+	case known && weakest == None:
+		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonKernelUnsupported, section.String()+" cannot be enforced: "+v.Backends[section].Message
+	case known && demand.Prevent && !weakest.Prevents():
+		n.Progress, n.Reason = Failed, v1alpha1.ReasonBackendCannotPrevent
+		n.Message = fmt.Sprintf("%s can only be answered by %s: %s", section, weakest, v.Backends[section].Message)
 	case v.Refusal != nil && v.Refusal.Counter >= since && (!holds || late):
 		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonNodeRefused, v.Refusal.Reason+": "+v.Refusal.Message
 	case late:
@@ -128,6 +144,7 @@ func (n *Nodes) view(now time.Time, node *corev1.Node, t publish.Node) View {
 		if c.Type == wire.ConditionEnforcing && !c.Holds {
 			v.Broken = &c
 		}
+		v.Backends.note(c)
 	}
 	return v
 }

@@ -36,7 +36,7 @@ func TestViewOfAPolicy(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := test.view.For("n", since)
+			got := test.view.For("n", since, Demand{Network: true})
 			if got.Progress != test.want || got.Reason != test.reason || got.Name != "n" || got.Away != test.view.Away {
 				t.Errorf("got %+v, want progress %d, reason %q", got, test.want, test.reason)
 			}

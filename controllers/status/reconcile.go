@@ -115,8 +115,12 @@ func (r *Policies) look(ctx context.Context, ref model.PolicyRef) (*look, error)
 
 // emptyPolicy returns an object of a kind and its status.
 func emptyPolicy(kind model.PolicyKind) (client.Object, *v1alpha1.PolicyStatus) {
-	if kind == model.KindClusterwide {
+	switch kind {
+	case model.KindClusterwide:
 		o := &v1alpha1.ClusterwidePolicy{}
+		return o, &o.Status
+	case model.KindRuntime:
+		o := &v1alpha1.RuntimePolicy{}
 		return o, &o.Status
 	}
 	o := &v1alpha1.NetworkPolicy{}
@@ -134,20 +138,27 @@ func (r *Policies) facts(ctx context.Context, ref model.PolicyRef, o gather.Outc
 		Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message, Older: o.Older},
 		Audit:   o.Audit, External: o.External, ExpiresAt: o.ExpiresAt,
 		Endpoints: subjects.Endpoints, Snapshot: int64(o.Counter),
+		Exceptions: o.Exceptions,
 	}
 	for _, name := range subjects.Nodes {
 		view := views[name] // a node that is gone is not Ready
-		f.Nodes = append(f.Nodes, view.For(string(name), o.Counter))
+		f.Nodes = append(f.Nodes, view.For(string(name), o.Counter, Demand{o.Network, o.Sections, o.Prevent}))
 	}
 	return f, nil
 }
 
 // again is when time alone changes a status: a delayed count, an expiry.
 func again(wait time.Duration, f Facts) time.Duration {
-	if !f.ExpiresAt.IsZero() && f.Now.Before(f.ExpiresAt) {
-		if until := f.ExpiresAt.Sub(f.Now); wait == 0 || until < wait {
-			return until
+	next := func(at time.Time) {
+		if until := at.Sub(f.Now); until > 0 && (wait == 0 || until < wait) {
+			wait = until
 		}
+	}
+	if !f.ExpiresAt.IsZero() {
+		next(f.ExpiresAt)
+	}
+	for _, at := range f.Exceptions {
+		next(at)
 	}
 	return wait
 }

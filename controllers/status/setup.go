@@ -51,7 +51,7 @@ func Setup(mgr ctrl.Manager, shared *Shared, c clock.WithTicker) (*Writer, error
 		shared: shared, clock: c, policies: map[model.PolicyKind]*Policies{}, wakers: map[string]*waker{},
 		acknowledged: make(chan struct{}, 1), troubled: make(chan struct{}, 1),
 	}
-	for _, kind := range []model.PolicyKind{model.KindNetworkPolicy, model.KindClusterwide} {
+	for _, kind := range []model.PolicyKind{model.KindNetworkPolicy, model.KindRuntime, model.KindClusterwide} {
 		r := &Policies{Shared: shared, Kind: kind}
 		w.policies[kind] = r
 		object, _ := emptyPolicy(kind)

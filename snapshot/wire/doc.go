@@ -47,6 +47,10 @@ const (
 	// ConditionEnforcing: as far as the agent can tell, what the node enforces is its
 	// snapshot and no packet goes around it. While it does not hold, no policy is Programmed on the node, for the condition's reason.
 	ConditionEnforcing = "Enforcing"
+	// ConditionRuntime, with a section of runtime rules after it, says by which backend
+	// the node enforces that section: its reason is lsm, fmod_ret, cgroup, signal or
+	// none, and its message why not a stronger one. It holds unless there is none.
+	ConditionRuntime = "Runtime"
 	// ConditionConfirmedBoot: the node's boot order loads the last snapshot before pods run.
 	ConditionConfirmedBoot = "BootProtected"
 )
