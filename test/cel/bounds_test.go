@@ -2,20 +2,24 @@ package cel
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// bounds are the sizes that the documents state (13 in the catalogue of
-// refusals). Each is accepted, and one more is refused at the same field.
-var bounds = map[string]struct {
+// limit is one size, and a value of any size.
+type limit struct {
 	kinds []string
 	path  string // steps with dots
 	max   int
 	value func(n int) any
-}{
+}
+
+// bounds are the sizes that the documents state (13 in the catalogue of
+// refusals). Each is accepted, and one more is refused at the same field.
+var bounds = map[string]limit{
 	"rules": {
 		kinds: []string{"NetworkPolicy", "ClusterwidePolicy"}, path: "spec.ingress", max: 50,
 		value: list(func(i int) any { return map[string]any{"name": fmt.Sprintf("r%d", i), "action": "Deny"} }),
@@ -115,7 +119,9 @@ func number(n int) any { return int64(n) }
 func TestBounds(t *testing.T) {
 	s := startServer(t)
 	crds := loadCRDs(t)
-	for name, tc := range bounds {
+	all := maps.Clone(bounds)
+	maps.Copy(all, runtimeBounds())
+	for name, tc := range all {
 		for _, kind := range tc.kinds {
 			t.Run(name+"/"+kind, func(t *testing.T) {
 				path := strings.Split(tc.path, ".")

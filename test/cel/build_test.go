@@ -1,6 +1,7 @@
 package cel
 
 import (
+	"slices"
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -13,7 +14,7 @@ import (
 // answer speaks of that value alone.
 func build(crd *apiextensionsv1.CustomResourceDefinition, path []string, value any) map[string]any {
 	kind := crd.Spec.Names.Kind
-	b := builder{kind: kind, value: value}
+	b := builder{kind: kind, value: value, runtime: slices.Contains(path, "runtime")}
 	object := b.at(schemaOf(crd), path, "").(map[string]any)
 	object["apiVersion"] = v1alpha1.GroupVersion.String()
 	object["kind"] = kind
@@ -22,22 +23,39 @@ func build(crd *apiextensionsv1.CustomResourceDefinition, path []string, value a
 		meta["namespace"] = "default"
 	}
 	object["metadata"] = meta
-	if kind == v1alpha1.KindClusterwidePolicy && len(path) > 1 {
-		needRule(object["spec"].(map[string]any))
+	if len(path) > 1 {
+		needRule(kind, object["spec"].(map[string]any))
 	}
 	return object
 }
 
-// needRule gives a ClusterwidePolicy the rule without which it does nothing.
-func needRule(spec map[string]any) {
-	if spec["ingress"] == nil && spec["egress"] == nil {
-		spec["egress"] = []any{map[string]any{"name": "r", "action": "Deny"}}
+// needRule gives a policy the rule without which it does nothing.
+func needRule(kind string, spec map[string]any) {
+	section := func() map[string]any {
+		return map[string]any{"rules": []any{map[string]any{"name": "r", "action": "Deny"}}}
+	}
+	switch kind {
+	case v1alpha1.KindRuntimePolicy:
+		if spec["executables"] == nil && spec["files"] == nil && spec["privileges"] == nil && spec["network"] == nil {
+			spec["files"] = section()
+		}
+	case v1alpha1.KindClusterwidePolicy:
+		subject := spec["subject"].(map[string]any)
+		switch {
+		case spec["ingress"] != nil || spec["egress"] != nil || spec["runtime"] != nil:
+		case subject["nodes"] != nil || subject["containers"] != nil:
+			spec["runtime"] = map[string]any{"files": section()}
+		default:
+			spec["egress"] = []any{map[string]any{"name": "r", "action": "Deny"}}
+		}
 	}
 }
 
 type builder struct {
 	kind  string
 	value any
+	// runtime is set if the value is below a ClusterwidePolicy's spec.runtime.
+	runtime bool
 }
 
 // at makes the value for a schema that is called name in its parent.
@@ -60,7 +78,29 @@ func (b builder) at(s *apiextensionsv1.JSONSchemaProps, path []string, name stri
 		if _, ok := s.Properties["namespaceSelector"]; ok && b.kind == v1alpha1.KindClusterwidePolicy && step != "namespaceSelector" {
 			object["namespaceSelector"] = map[string]any{}
 		}
+		b.narrow(s, object)
 		return b.complete(s, object)
+	}
+}
+
+// narrow adds what a CEL rule requires beside a property: an exception has
+// something to match, capabilities have their operation, and peers an operation
+// that has some.
+func (b builder) narrow(s *apiextensionsv1.JSONSchemaProps, object map[string]any) {
+	_, exception := s.Properties["expiresAt"]
+	_, from := s.Properties["from"]
+	if _, ok := object["from"]; exception && from && !ok {
+		object["from"] = []any{"/bin/sh"}
+	}
+	_, operations := s.Properties["operations"]
+	if _, ok := object["operations"]; ok || !operations {
+		return
+	}
+	if _, ok := object["capabilities"]; ok {
+		object["operations"] = []any{"Capability"}
+	}
+	if _, ok := object["peers"]; ok {
+		object["operations"] = []any{"Connect"}
 	}
 }
 
@@ -82,6 +122,14 @@ func (b builder) ordinary(name string) any {
 			return map[string]any{"namespaces": map[string]any{}}
 		}
 		return map[string]any{"pods": map[string]any{}}
+	case "tier":
+		// The Admin tier cannot isolate.
+		if b.runtime {
+			return "Baseline"
+		}
+		return "Admin"
+	case "operations":
+		return []any{"Capability"}
 	case "cidr":
 		// An except under test needs a block of its own family around it.
 		if text, ok := b.value.(string); ok && strings.Contains(text, ":") {
@@ -90,9 +138,10 @@ func (b builder) ordinary(name string) any {
 		return "0.0.0.0/0"
 	default:
 		return map[string]any{
-			"tier": "Admin", "priority": int64(1), "isolate": "Ingress",
+			"priority": int64(1), "isolate": "Ingress",
 			"name": "r", "action": "Deny",
-			"podSelector": map[string]any{}, "selector": map[string]any{}, "namespaceSelector": map[string]any{},
+			"pods": map[string]any{}, "podSelector": map[string]any{}, "selector": map[string]any{}, "namespaceSelector": map[string]any{},
+			"expiresAt": "2027-01-31T00:00:00Z", "reason": "why",
 			"key": "k", "operator": "Exists",
 			"start": int64(1), "end": int64(2), "port": int64(80),
 			"addresses": []any{"203.0.113.7/32"}, "cidrs": []any{},

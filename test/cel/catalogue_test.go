@@ -1,20 +1,24 @@
 package cel
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 )
 
+// whole is one object, and where and why it is refused.
+type whole struct {
+	object  string
+	field   string // where the refusal must point; empty: the object is accepted
+	message string // what it must say
+}
+
 // catalogue has whole objects as people write them, keyed by their number in
 // the catalogue of refusals. Most are refused by a CEL rule, whose every value
 // and place TestRules goes through; some by the schema's own bounds; and 8 and
 // 15 by there being no way to write them.
-var catalogue = map[string]struct {
-	object  string
-	field   string // where the refusal must point; empty: the object is accepted
-	message string // what it must say
-}{
+var catalogue = map[string]whole{
 	"0 a good NetworkPolicy": {object: `
 kind: NetworkPolicy
 spec:
@@ -261,7 +265,9 @@ spec:
 
 func TestCatalogue(t *testing.T) {
 	s := startServer(t)
-	for name, tc := range catalogue {
+	cases := maps.Clone(catalogue)
+	maps.Copy(cases, runtimeCatalogue)
+	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			err := s.dryCreate(t.Context(), named(t, tc.object))
 			switch {
@@ -292,7 +298,7 @@ func named(t *testing.T, text string) map[string]any {
 	object["apiVersion"] = "policy.palisade.dev/v1alpha1"
 	meta := map[string]any{"name": "case"}
 	switch object["kind"] {
-	case "NetworkPolicy", "ExternalWorkload":
+	case "NetworkPolicy", "RuntimePolicy", "ExternalWorkload":
 		meta["namespace"] = "default"
 	}
 	object["metadata"] = meta

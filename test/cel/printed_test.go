@@ -39,6 +39,7 @@ func TestColumns(t *testing.T) {
 		"cwp": {"clusterwidepolicy", "clusterwidepolicies", policy, "Name=no-metadata Tier=Admin Priority=10 Mode=Enforce Ready=False Reason=NodeLate Realized=39 Nodes=40"},
 		"pew": {"externalworkload", "namespaces/default/externalworkloads", peer, `Name=billing Addresses=["203.0.113.7/32","2001:db8::7/128"] Ready=True Reason=Realized`},
 		"pag": {"addressgroup", "addressgroups", peer, "Name=branch-offices Ready=True Reason=Realized"},
+		"rtp": {"runtimepolicy", "namespaces/default/runtimepolicies", policy, "Name=database Mode=Enforce Backend=Prevent Ready=False Reason=NodeLate Realized=39 Nodes=40"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			document := documents(t, "../../config/samples")[tc.sample+".yaml#0"]
@@ -105,6 +106,7 @@ func TestKinds(t *testing.T) {
 	short := map[string]string{
 		v1alpha1.KindNetworkPolicy:     v1alpha1.ShortNetworkPolicy,
 		v1alpha1.KindClusterwidePolicy: v1alpha1.ShortClusterwidePolicy,
+		v1alpha1.KindRuntimePolicy:     v1alpha1.ShortRuntimePolicy,
 		v1alpha1.KindExternalWorkload:  v1alpha1.ShortExternalWorkload,
 		v1alpha1.KindAddressGroup:      v1alpha1.ShortAddressGroup,
 	}

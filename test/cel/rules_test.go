@@ -18,9 +18,22 @@ type ruleCase struct {
 	// message begins the rule's message and is how the rule is found.
 	message string
 	// old is the value before, for a rule about changes.
-	old    string
+	old string
+	// below limits the case to places whose field holds this text; there it goes
+	// before a case without.
+	below string
+	// beside begins the message of another rule that refuses every value of this
+	// case, also those that this rule accepts.
+	beside string
 	accept []string
 	refuse []string
+}
+
+// allRuleCases joins the cases of all files.
+func allRuleCases() map[string]ruleCase {
+	all := maps.Clone(ruleCases)
+	maps.Copy(all, runtimeRuleCases)
+	return all
 }
 
 // ruleCases is keyed by the rule's number in the catalogue of refusals, or by
@@ -152,16 +165,19 @@ var ruleCases = map[string]ruleCase{
 		refuse:  []string{`{}`, `{pods: {}, externalWorkloads: {}}`},
 	},
 	"9 clusterwide subject": {
-		message: "subject has exactly one of namespaces, pods and externalWorkloads",
+		message: "subject has exactly one of namespaces, pods, externalWorkloads and nodes",
 		accept: []string{
 			`{namespaces: {}}`, `{pods: {namespaceSelector: {}, podSelector: {}}}`,
-			`{externalWorkloads: {namespaceSelector: {}, selector: {}}}`,
+			`{externalWorkloads: {namespaceSelector: {}, selector: {}}}`, `{nodes: {}}`,
+			`{namespaces: {}, containers: [app]}`,
 		},
 		refuse: []string{
 			`{}`,
+			`{containers: [app]}`,
 			`{namespaces: {}, pods: {namespaceSelector: {}, podSelector: {}}}`,
 			`{namespaces: {}, externalWorkloads: {namespaceSelector: {}, selector: {}}}`,
 			`{pods: {namespaceSelector: {}, podSelector: {}}, externalWorkloads: {namespaceSelector: {}, selector: {}}}`,
+			`{nodes: {}, namespaces: {}}`,
 		},
 	},
 	"9 clusterwide ingress peer": {
@@ -220,8 +236,11 @@ var ruleCases = map[string]ruleCase{
 	},
 	"11 clusterwide policy": {
 		message: "the policy does nothing: add a rule",
-		accept:  []string{`{ingress: [{name: a, action: Pass}]}`, `{egress: [{name: a, action: Deny}]}`},
-		refuse:  []string{`{}`, `{ingress: []}`, `{ingress: [], egress: []}`},
+		accept: []string{
+			`{ingress: [{name: a, action: Pass}]}`, `{egress: [{name: a, action: Deny}]}`,
+			`{runtime: {files: {rules: [{name: a, action: Kill}]}}}`,
+		},
+		refuse: []string{`{}`, `{ingress: []}`, `{ingress: [], egress: []}`},
 	},
 	"12 clusterwide ingress": {
 		message: "two ingress rules have the same name",
@@ -263,10 +282,11 @@ func TestRules(t *testing.T) {
 	s := startServer(t)
 	used := map[string]bool{}
 	crds := loadCRDs(t)
+	cases := allRuleCases()
 	for _, kind := range slices.Sorted(maps.Keys(crds)) {
 		crd := crds[kind]
 		for _, at := range sites(kind, schemaOf(crd)) {
-			name, c := caseOf(t, at)
+			name, c := caseOf(t, cases, at)
 			if c == nil {
 				continue
 			}
@@ -290,30 +310,34 @@ func TestRules(t *testing.T) {
 			})
 		}
 	}
-	for name := range ruleCases {
+	for name := range cases {
 		if !used[name] {
-			t.Errorf("%s: no CEL rule's message begins so: %q", name, ruleCases[name].message)
+			t.Errorf("%s: no CEL rule's message begins so: %q", name, cases[name].message)
 		}
 	}
 }
 
 // caseOf finds the cases of the rule at a site.
-func caseOf(t *testing.T, at site) (string, *ruleCase) {
+func caseOf(t *testing.T, cases map[string]ruleCase, at site) (string, *ruleCase) {
 	t.Helper()
 	var name string
-	for candidate, c := range ruleCases {
-		if strings.HasPrefix(at.rule.Message, c.message) {
-			if name != "" {
-				t.Errorf("the message %q fits both %q and %q", at.rule.Message, name, candidate)
-			}
+	for candidate, c := range cases {
+		if !strings.HasPrefix(at.rule.Message, c.message) || !strings.Contains(fieldOf(at.path), c.below) {
+			continue
+		}
+		switch {
+		case name == "" || cases[name].below == "" && c.below != "":
 			name = candidate
+		case c.below == "" && cases[name].below != "":
+		default:
+			t.Errorf("the message %q fits both %q and %q", at.rule.Message, name, candidate)
 		}
 	}
 	if name == "" {
 		t.Errorf("%s %s: no case for the CEL rule %q (%s)", at.kind, fieldOf(at.path), at.rule.Rule, at.rule.Message)
 		return "", nil
 	}
-	c := ruleCases[name]
+	c := cases[name]
 	if len(c.accept) == 0 || len(c.refuse) == 0 {
 		t.Errorf("%s: needs a value that the rule accepts and one that it refuses", name)
 	}
@@ -324,13 +348,24 @@ func caseOf(t *testing.T, at site) (string, *ruleCase) {
 // message and say nothing else: a second message would confuse its reader.
 func (c ruleCase) check(t *testing.T, field string, judge func(any) error) {
 	t.Helper()
+	ask := func(value any) []refusal {
+		got := refusals(t, judge(value))
+		if c.beside == "" {
+			return got
+		}
+		others := slices.DeleteFunc(got, func(r refusal) bool { return strings.Contains(r.message, c.beside) })
+		if len(others) == len(got) {
+			t.Errorf("%v: got %q, want also %s…", value, got, c.beside)
+		}
+		return others
+	}
 	for _, text := range c.accept {
-		if err := judge(parse(t, text)); err != nil {
-			t.Errorf("refused %s: %v", text, err)
+		if got := ask(parse(t, text)); len(got) != 0 {
+			t.Errorf("refused %s: %q", text, got)
 		}
 	}
 	for _, text := range c.refuse {
-		got := refusals(t, judge(parse(t, text)))
+		got := ask(parse(t, text))
 		if len(got) != 1 || got[0].field != field || !strings.Contains(got[0].message, c.message) {
 			t.Errorf("%s: got %q, want one refusal of %s: %s…", text, got, field, c.message)
 		}

@@ -195,7 +195,7 @@ func TestNewObjectsWait(t *testing.T) {
 				t.Errorf("kstatus says %s (%s), want %s", result.Status, result.Message, status.InProgressStatus)
 			}
 			want := []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady}
-			if kind := object.GetKind(); kind == v1alpha1.KindNetworkPolicy || kind == v1alpha1.KindClusterwidePolicy {
+			if slices.Contains([]string{v1alpha1.KindNetworkPolicy, v1alpha1.KindClusterwidePolicy, v1alpha1.KindRuntimePolicy}, object.GetKind()) {
 				want = []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady}
 				if mode, _, _ := unstructured.NestedString(object.Object, "spec", "mode"); mode != string(v1alpha1.ModeEnforce) {
 					t.Errorf("mode is %q by default, want %s", mode, v1alpha1.ModeEnforce)

@@ -24,7 +24,7 @@ import (
 // testRoles asks the API server what the roles of config/rbac let people do.
 // Each role is bound as aggregation would have it; no controller aggregates here.
 func (c *cluster) testRoles(t *testing.T) {
-	for _, role := range []string{"palisade-view", "palisade-edit", "palisade-cluster-admin"} {
+	for _, role := range []string{"palisade-view", "palisade-edit", "palisade-admin", "palisade-cluster-admin"} {
 		create(t, c.client, &rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "test-" + role},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
@@ -40,11 +40,19 @@ func (c *cluster) testRoles(t *testing.T) {
 		{"palisade-view", "networkpolicies", "update", false},
 		{"palisade-edit", "networkpolicies", "create", true},
 		{"palisade-edit", "networkpolicies", "delete", true},
+		{"palisade-view", "runtimepolicies", "watch", true},
+		{"palisade-view", "runtimepolicies", "patch", false},
+		{"palisade-admin", "runtimepolicies", "create", true},
+		{"palisade-admin", "runtimepolicies", "deletecollection", true},
+		{"palisade-edit", "runtimepolicies", "create", false}, // says what its holder may run
+		{"palisade-edit", "runtimepolicies", "delete", false},
+		{"palisade-admin", "clusterwidepolicies", "create", false},
 		{"palisade-edit", "externalworkloads", "create", false}, // claims an address
 		{"palisade-edit", "addressgroups", "update", false},
 		{"palisade-edit", "clusterwidepolicies", "create", false},
 		{"palisade-edit", "clusterwidepolicies", "write-admin", false},
 		{"palisade-cluster-admin", "networkpolicies", "create", true},
+		{"palisade-cluster-admin", "runtimepolicies", "update", true},
 		{"palisade-cluster-admin", "externalworkloads", "create", true},
 		{"palisade-cluster-admin", "addressgroups", "update", true},
 		{"palisade-cluster-admin", "clusterwidepolicies", "create", true},
@@ -52,6 +60,7 @@ func (c *cluster) testRoles(t *testing.T) {
 		// Status says what is in force; nobody but the controller writes it.
 		{"palisade-view", "networkpolicies/status", "update", false},
 		{"palisade-edit", "networkpolicies/status", "update", false},
+		{"palisade-admin", "runtimepolicies/status", "update", false},
 		{"palisade-cluster-admin", "networkpolicies/status", "update", false},
 		{"palisade-cluster-admin", "clusterwidepolicies/status", "patch", false},
 	}
@@ -85,6 +94,7 @@ func TestRolesAggregate(t *testing.T) {
 	want := map[string][]string{
 		"palisade-view":          {"view"},
 		"palisade-edit":          {"edit", "admin"},
+		"palisade-admin":         {"admin"},
 		"palisade-cluster-admin": nil,
 	}
 	for name, role := range readRoles(t) {
