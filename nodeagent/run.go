@@ -188,15 +188,18 @@ func (c Config) client(a *Agent, h stream.Handler) *stream.Client {
 }
 
 func (c Config) guard(ctx context.Context, a *Agent) {
-	if c.Guard == nil {
-		return
-	}
+	p := Protection{}
+	p.Booted, _ = BootedInto(c.StateDir)
 	every(ctx, guardEvery, func() {
-		ok, err := c.Guard()
-		if err != nil {
-			c.Log.Error(err, "pods may start before this agent enforces")
+		p.Unit = host.UnitEnabled(c.Host.Root())
+		if c.Guard != nil {
+			ok, err := c.Guard()
+			if err != nil {
+				c.Log.Error(err, "pods may start before this agent enforces")
+			}
+			p.Chained = ok && err == nil
 		}
-		a.SetGuarded(ok && err == nil)
+		a.SetGuarded(p)
 	})
 }
 

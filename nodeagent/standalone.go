@@ -264,7 +264,7 @@ func ensureKey(dir string) (key ed25519.PrivateKey, drop func() error, err error
 
 // Forget removes what an agent or palisade apply keeps on disk.
 func Forget(stateDir string) error {
-	for _, name := range []string{"snapshot", "snapshot.candidate", "snapshot.journal", "facts.json", keysCopy, keyFile} {
+	for _, name := range []string{"snapshot", "snapshot.candidate", "snapshot.journal", "facts.json", bootFile, keysCopy, keyFile} {
 		if err := os.Remove(filepath.Join(stateDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state directory: %w", err)
 		}

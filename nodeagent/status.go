@@ -30,7 +30,7 @@ type status struct {
 	mu        sync.Mutex
 	findings  [sources][]host.Finding
 	missing   []facts.Missing
-	guarded   bool // pods cannot start before the agent enforces
+	guarded   Protection
 	holds     bool // a snapshot is in force
 	audited   bool // the last audit found every hook attached, or attached it
 	counts    Counts
@@ -117,13 +117,13 @@ func (a *Agent) found(from source, fs []host.Finding) {
 	s.hurry()
 }
 
-// SetGuarded records whether pods wait for this agent before they start.
-func (a *Agent) SetGuarded(ok bool) {
+// SetGuarded records what protects pods after a reboot.
+func (a *Agent) SetGuarded(p Protection) {
 	s := a.status
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.guarded != ok {
-		s.guarded = ok
+	if s.guarded != p {
+		s.guarded = p
 		s.hurry()
 	}
 }
@@ -195,13 +195,11 @@ func condition(kind string, holds bool, reason, message string) *wire.Condition 
 
 func (s *status) conditions() []*wire.Condition {
 	out := []*wire.Condition{s.enforcing(), s.bound()}
-	if s.guarded {
-		out = append(out, condition(wire.ConditionConfirmedBoot, true, reasonFine, "pods wait for the agent: the CNI plugin is chained"))
-	} else {
-		out = append(out, condition(wire.ConditionConfirmedBoot, false, "CNINotChained",
-			"after a reboot pods may start before the agent enforces: chain palisade-cni (nodeagent install-cni)"))
+	reason := "CNINotChained"
+	if s.guarded.Holds() {
+		reason = reasonFine
 	}
-	return out
+	return append(out, condition(wire.ConditionConfirmedBoot, s.guarded.Holds(), reason, s.guarded.String()))
 }
 
 func (s *status) enforcing() *wire.Condition {

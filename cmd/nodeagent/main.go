@@ -40,6 +40,6 @@ force in this node's kernel. Enforcement goes on when the agent stops.`,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Version:           version,
 	}
-	root.AddCommand(newRun(), newCheck(), newInstallCNI(), newUninstallCNI())
+	root.AddCommand(newRun(), newCheck(), newInstallCNI(), newUninstallCNI(), newBoot(), newInstallBoot(), newUninstallBoot())
 	return root
 }

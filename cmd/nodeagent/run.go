@@ -72,7 +72,7 @@ func newRun() *cobra.Command {
 func (f *runFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.node, "node", os.Getenv("NODE_NAME"), "this node's name (default: $NODE_NAME)")
-	fl.StringVar(&f.stateDir, "state-dir", "/var/lib/palisade", "what must outlive a reboot: the last snapshot, facts, keys")
+	fl.StringVar(&f.stateDir, "state-dir", defaultStateDir, "what must outlive a reboot: the last snapshot, facts, keys")
 	fl.StringVar(&f.runDir, "run-dir", "/run/palisade", "where sockets are made")
 	fl.StringVar(&f.controller, "controller", "", "HOST:PORT of the controller (default: that of the Service)")
 	fl.StringVar(&f.service, "controller-service", "palisade-controller", "the controller's Service; its address is taken from the environment, else by DNS")

@@ -25,15 +25,22 @@ var ErrNoNetwork = errors.New("no CNI network is configured yet")
 // InstallBinary copies the plugin into binDir so that a runtime that executes it
 // meanwhile sees the old or the new one.
 func InstallBinary(from, binDir string) error {
+	if err := InstallProgram(from, filepath.Join(binDir, PluginType)); err != nil {
+		return fmt.Errorf("plugin: %w", err)
+	}
+	return nil
+}
+
+// InstallProgram copies a program in one step.
+func InstallProgram(from, to string) error {
 	src, err := os.Open(from)
 	if err != nil {
-		return fmt.Errorf("plugin %s: %w", from, err)
+		return fmt.Errorf("program %s: %w", from, err)
 	}
 	defer src.Close()
-	to := filepath.Join(binDir, PluginType)
-	tmp, err := os.CreateTemp(binDir, "."+PluginType+".*")
+	tmp, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+".*")
 	if err != nil {
-		return fmt.Errorf("plugin %s: %w", to, err)
+		return fmt.Errorf("program %s: %w", to, err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = io.Copy(tmp, src)
@@ -42,7 +49,7 @@ func InstallBinary(from, binDir string) error {
 		err = os.Rename(tmp.Name(), to)
 	}
 	if err != nil {
-		return fmt.Errorf("plugin %s: %w", to, err)
+		return fmt.Errorf("program %s: %w", to, err)
 	}
 	return nil
 }

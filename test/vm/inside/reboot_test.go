@@ -58,8 +58,9 @@ func TestBeforeReboot(t *testing.T) {
 	expect(t, "before the reboot", client, server, false)
 }
 
-// TestAfterReboot: the pins are gone with the old kernel. The agent brings what is
-// on its disk into force again, though no controller answers.
+// TestAfterReboot: the pins are gone with the old kernel. What is on the disk is brought
+// into force by the host's unit, with no process behind it, and the agent goes on from
+// there, though no controller answers; and by the agent where the unit did not run.
 func TestAfterReboot(t *testing.T) {
 	client, server := node(t)
 	serveAll(t, server)
@@ -67,6 +68,24 @@ func TestAfterReboot(t *testing.T) {
 		t.Fatalf("%s is there already", datapath.DefaultPinDir)
 	}
 	expect(t, "no agent yet", client, server, true)
+	t.Run("the unit, then the agent", func(t *testing.T) {
+		if out, err := exec.Command(Agent, "boot", "--state-dir="+stateDir).CombinedOutput(); err != nil {
+			t.Fatalf("nodeagent boot: %v: %s", err, out)
+		}
+		expect(t, "booted, no agent yet", client, server, false)
+		agentGoesOn(t)
+		expect(t, "an agent took over", client, server, false)
+	})
+	t.Run("the agent alone", func(t *testing.T) {
+		expect(t, "taken out", client, server, true)
+		agentGoesOn(t)
+		expect(t, "with an agent", client, server, false)
+	})
+}
+
+// agentGoesOn starts an agent for the rest of the test and waits until it enforces.
+func agentGoesOn(t *testing.T) {
+	t.Helper()
 	cmd := exec.Command(Agent, "run", "--node=guest", "--controller=127.0.0.1:1", "--trust-dir="+trustDir, "--state-dir="+stateDir,
 		"--guard-start=false", "--http=", "--flow-log=")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -93,7 +112,6 @@ func TestAfterReboot(t *testing.T) {
 		case <-poll.C:
 		}
 	}
-	expect(t, "after the reboot", client, server, false)
 }
 
 // serveAll answers at both ports with every protocol and family.
