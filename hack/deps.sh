@@ -13,7 +13,7 @@ declare -rA PACKAGES=(
   [bpf]="clang-19 llvm-19 bpftool libbpf-dev"
   [cluster]="containerd runc containernetworking-plugins busybox-static nftables iptables
              conntrack socat jq iproute2 iputils-ping kmod gcc libc6-dev openssl"
-  [vm]="qemu-system-x86 xz-utils"
+  [vm]="qemu-system-x86 xz-utils runc busybox-static"
   [lite]="iproute2 jq procps util-linux"
   [image]="buildah busybox-static"
 )

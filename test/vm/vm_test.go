@@ -30,11 +30,14 @@ var kernels = []struct {
 	{"6.12", []string{"TestNetworkPrograms", "TestNetworkPolicy", "TestApply", "TestVerdicts", "TestLSMStopsAnExec"}},
 }
 
-// built are the programs that guests get, by their path there.
-var built = map[string]struct {
+// program is one of this module's that a guest gets.
+type program struct {
 	build func(ctx context.Context, out, pkg string) error
 	pkg   string
-}{
+}
+
+// built are the programs that guests get, by their path there.
+var built = map[string]program{
 	testProgram:          {vm.BuildTests, "palisade.dev/palisade/test/vm/inside"},
 	inside.DatapathTests: {vm.BuildTests, "palisade.dev/palisade/test/datapath"},
 	inside.Palisade:      {vm.Build, "palisade.dev/palisade/cmd/palisade"},
@@ -43,11 +46,11 @@ var built = map[string]struct {
 
 const testProgram = "/bin/inside.test"
 
-func build(t *testing.T) map[string]string {
+// build makes programs and adds them to files.
+func build(t *testing.T, programs map[string]program, files map[string]string) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	files := map[string]string{}
-	for path, program := range built {
+	for path, program := range programs {
 		files[path] = filepath.Join(dir, filepath.Base(path))
 		if err := program.build(t.Context(), files[path], program.pkg); err != nil {
 			t.Fatal(err)
@@ -81,10 +84,10 @@ func scenarios(t *testing.T) string {
 }
 
 func TestKernels(t *testing.T) {
-	files, pattern := build(t), scenarios(t)
+	files, pattern := build(t, built, map[string]string{}), scenarios(t)
 	for _, k := range kernels {
 		t.Run(string(k.version), func(t *testing.T) {
-			console := run(t, k.version, k.run, vm.Machine{Files: files, Env: []string{inside.ScenariosVariable + "=" + pattern}})
+			console := run(t, k.version, k.run, testProgram, vm.Machine{Files: files, Env: []string{inside.ScenariosVariable + "=" + pattern}})
 			if counts := verified(console); len(counts) > 0 {
 				compare(t, k.version, counts)
 			}
@@ -92,13 +95,13 @@ func TestKernels(t *testing.T) {
 	}
 	t.Run("reboot", func(t *testing.T) {
 		m := vm.Machine{Files: files, Disk: filepath.Join(t.TempDir(), "disk")}
-		run(t, "6.12", []string{"TestBeforeReboot"}, m)
-		run(t, "6.12", []string{"TestAfterReboot"}, m)
+		run(t, "6.12", []string{"TestBeforeReboot"}, testProgram, m)
+		run(t, "6.12", []string{"TestAfterReboot"}, testProgram, m)
 	})
 }
 
 // run runs tests on a kernel and returns what the guest printed.
-func run(t *testing.T, version vm.Version, tests []string, m vm.Machine) string {
+func run(t *testing.T, version vm.Version, tests []string, program string, m vm.Machine) string {
 	t.Helper()
 	kernel, err := vm.Find(t.Context(), version)
 	if err != nil {
@@ -107,7 +110,7 @@ func run(t *testing.T, version vm.Version, tests []string, m vm.Machine) string 
 	var console bytes.Buffer
 	m.Kernel, m.Timeout, m.Console = kernel, 10*time.Minute, io.MultiWriter(&console, &marked{"guest " + string(version) + "| "})
 	begin := time.Now()
-	code, err := m.Run(t.Context(), testProgram, "-test.v", "-test.run=^("+strings.Join(tests, "|")+")$")
+	code, err := m.Run(t.Context(), program, "-test.v", "-test.run=^("+strings.Join(tests, "|")+")$")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// deniedPort is the port that the policies of these attacks close.
+const deniedPort = 7999
+
+// Not in the library.
+const (
+	protoMPTCP   = 262
+	protoSCTP    = 132
+	sctpBindxAdd = 100
+	sctpConnectx = 110
+	tcpFastopen  = 30 // TCP_FASTOPEN_CONNECT
+	noError      = unix.Errno(0)
+)
+
+var (
+	local4  = &unix.SockaddrInet4{Port: deniedPort, Addr: [4]byte{127, 0, 0, 1}}
+	local6  = &unix.SockaddrInet6{Port: deniedPort, Addr: netip.IPv6Loopback().As16()}
+	mapped4 = &unix.SockaddrInet6{Port: deniedPort, Addr: netip.MustParseAddr("::ffff:127.0.0.1").As16()}
+)
+
+func init() {
+	add(map[string]func(string) error{
+		"connect":        func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, plainConnect(local4)) },
+		"connect-6":      func(string) error { return connects(unix.AF_INET6, unix.IPPROTO_TCP, local6, plainConnect(local6)) },
+		"connect-mapped": func(string) error { return connects(unix.AF_INET6, unix.IPPROTO_TCP, local4, plainConnect(mapped4)) },
+		"connect-mptcp":  func(string) error { return connects(unix.AF_INET, protoMPTCP, local4, plainConnect(local4)) },
+		"connect-sctp":   func(string) error { return connects(unix.AF_INET, protoSCTP, local4, plainConnect(local4)) },
+		"connectx-sctp":  func(string) error { return connects(unix.AF_INET, protoSCTP, local4, connectx) },
+		"connect-uring":  func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, uringConnect) },
+		"fastopen-sendto": func(string) error {
+			return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(fd int) error {
+				return unix.Sendto(fd, []byte("!"), unix.MSG_FASTOPEN, local4)
+			})
+		},
+		"fastopen-sendmsg": func(string) error {
+			return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(fd int) error {
+				return unix.Sendmsg(fd, []byte("!"), nil, local4, unix.MSG_FASTOPEN)
+			})
+		},
+		"fastopen-connect": func(string) error {
+			return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(fd int) error {
+				if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, tcpFastopen, 1); err != nil {
+					return err
+				}
+				return plainConnect(local4)(fd)
+			})
+		},
+		"udp-sendto": func(string) error {
+			return datagram(func(fd int) error { return unix.Sendto(fd, []byte("!"), 0, local4) })
+		},
+		"udp-sendmsg": func(string) error {
+			return datagram(func(fd int) error { return unix.Sendmsg(fd, []byte("!"), nil, local4, 0) })
+		},
+		"udp-connect":  func(string) error { return datagram(connectAndWrite) },
+		"udp-sendmmsg": func(string) error { return datagram(sendmmsg) },
+		"sctp-sendto":  sctpSendto,
+		"bind":         func(string) error { return binds(unix.IPPROTO_TCP, plainBind) },
+		"bind-mptcp":   func(string) error { return binds(protoMPTCP, plainBind) },
+		"bind-sctp":    func(string) error { return binds(protoSCTP, plainBind) },
+		"bindx-sctp":   func(string) error { return binds(protoSCTP, bindx) },
+		"listen":       listen,
+		"listen-unbound": func(string) error {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+			if err != nil {
+				return err
+			}
+			return unix.Listen(fd, 1)
+		},
+	})
+}
+
+func plainConnect(to unix.Sockaddr) func(fd int) error {
+	return func(fd int) error {
+		if err := unix.Connect(fd, to); err != nil {
+			return err
+		}
+		_, err := unix.Write(fd, []byte("!"))
+		return err
+	}
+}
+
+func plainBind(fd int) error { return unix.Bind(fd, local4) }
+
+// patience is how long something that must come is waited for.
+const patience = 5 * time.Second
+
+func readable(fd int) error {
+	for deadline := time.Now().Add(patience); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return err
+		case n == 1:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("%w: nothing came", errNoEffect)
+		}
+	}
+}
+
+// connects reports whether a server gets a byte by way of reach. The server is
+// somebody else: it is there before the policy speaks of this process.
+func connects(family, protocol int, at unix.Sockaddr, reach func(fd int) error) error {
+	serverFamily := unix.AF_INET
+	if _, ok := at.(*unix.SockaddrInet6); ok {
+		serverFamily = unix.AF_INET6
+	}
+	server, err := unix.Socket(serverFamily, unix.SOCK_STREAM, protocol)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(server)
+	if err := errors.Join(
+		unix.SetsockoptInt(server, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(server, at), unix.Listen(server, 4),
+	); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, protocol)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := reach(fd); err != nil {
+		return err
+	}
+	if err := readable(server); err != nil {
+		return err
+	}
+	conn, _, err := unix.Accept(server)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(conn)
+	return gets(conn)
+}
+
+func gets(fd int) error {
+	if err := readable(fd); err != nil {
+		return err
+	}
+	n, err := unix.Read(fd, make([]byte, 8))
+	if err == nil && n == 0 {
+		err = errNoEffect
+	}
+	return err
+}
+
+// connectx gives the address by setsockopt.
+func connectx(fd int) error {
+	address := sockaddr4()
+	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, sctpConnectx, pointer(&address), uintptr(len(address)), 0)
+	if e != noError {
+		return e
+	}
+	_, err := unix.Write(fd, []byte("!"))
+	return err
+}
+
+func bindx(fd int) error {
+	address := sockaddr4()
+	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, sctpBindxAdd, pointer(&address), uintptr(len(address)), 0)
+	if e != noError {
+		return e
+	}
+	return nil
+}
+
+// sockaddr4 is local4 as the kernel has it.
+func sockaddr4() [16]byte {
+	return [16]byte{unix.AF_INET, 0, deniedPort >> 8, deniedPort & 0xff, 127, 0, 0, 1}
+}
+
+func datagram(send func(fd int) error) error {
+	server, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(server)
+	if err := unix.Bind(server, local4); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := send(fd); err != nil {
+		return err
+	}
+	return gets(server)
+}
+
+func connectAndWrite(fd int) error { return plainConnect(local4)(fd) }
+
+func sendmmsg(fd int) error {
+	address, payload := sockaddr4(), []byte("!")
+	var message struct {
+		unix.Msghdr
+		sent uint32
+		_    uint32
+	}
+	iov := unix.Iovec{Base: &payload[0]}
+	iov.SetLen(len(payload))
+	message.Name, message.Namelen = &address[0], uint32(len(address))
+	message.Iov = &iov
+	message.SetIovlen(1)
+	_, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), pointer(&message), 1, 0, 0, 0)
+	runtime.KeepAlive(payload)
+	if e != noError {
+		return e
+	}
+	return nil
+}
+
+// sctpSendto connects by sending.
+func sctpSendto(string) error {
+	return connects(unix.AF_INET, protoSCTP, local4, func(int) error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_SEQPACKET, protoSCTP)
+		if err != nil {
+			return err
+		}
+		// Left open: closing would end the connection before it is taken.
+		return unix.Sendto(fd, []byte("!"), 0, local4)
+	})
+}
+
+func binds(protocol int, bind func(fd int) error) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, protocol)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if err := bind(fd); err != nil {
+		return err
+	}
+	got, err := unix.Getsockname(fd)
+	if err != nil {
+		return err
+	}
+	if a, ok := got.(*unix.SockaddrInet4); protocol != protoSCTP && (!ok || a.Port != deniedPort) {
+		return fmt.Errorf("%w: bound to %v", errNoEffect, got)
+	}
+	return nil
+}
+
+func listen(string) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, local4)); err != nil {
+		return err
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		return err
+	}
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(client)
+	return unix.Connect(client, local4)
+}
