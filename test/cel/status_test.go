@@ -320,3 +320,20 @@ func documents(t *testing.T, dir string) map[string]string {
 	}
 	return out
 }
+
+// TestLibraryIsServed gives the policies that people start from to the schema,
+// which refuses unknown fields here.
+func TestLibraryIsServed(t *testing.T) {
+	s := startServer(t)
+	for name, document := range documents(t, "../../config/library") {
+		t.Run(name, func(t *testing.T) {
+			object := parse(t, document).(map[string]any)
+			if meta := object["metadata"].(map[string]any); object["kind"] == v1alpha1.KindRuntimePolicy {
+				meta["namespace"] = "default"
+			}
+			if err := s.dryCreate(t.Context(), object); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
