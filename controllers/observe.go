@@ -1,12 +1,18 @@
 package controllers
 
 import (
+	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"palisade.dev/palisade/controllers/publish"
+	"palisade.dev/palisade/policy/model"
 )
 
 var errNotReady = errors.New("what exists is not compiled yet")
@@ -39,9 +45,56 @@ func (s *System) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	for name, digest := range s.Store.Digests() {
 		out.Nodes[string(name)] = digest.String()
 	}
+	s.tell(w, out)
+}
+
+// Rules is what ServeRules writes.
+type Rules struct {
+	Leader bool `json:"leader"`
+	// Minutes is how far back Rules goes at most.
+	Minutes int `json:"minutes"`
+	// Rules are those that decided, by policy and name; only the leader knows them.
+	Rules []RuleUse `json:"rules"`
+}
+
+// RuleUse is how often one rule decided.
+type RuleUse struct {
+	ID          string `json:"id"`
+	Tier        string `json:"tier,omitempty"`
+	Policy      string `json:"policy,omitempty"` // KIND/NAMESPACE/NAME
+	Rule        string `json:"rule,omitempty"`
+	Connections uint64 `json:"connections"`
+	Packets     uint64 `json:"packets,omitempty"`
+}
+
+// ServeRules tells which rules decided lately, and how often.
+func (s *System) ServeRules(w http.ResponseWriter, _ *http.Request) {
+	out := Rules{Leader: s.leader.serving.Load(), Minutes: int(publish.Window.Minutes())}
+	if out.Leader {
+		out.Rules = []RuleUse{}
+		for _, use := range s.Tracker.Rules() {
+			out.Rules = append(out.Rules, ruleUse(use))
+		}
+		slices.SortFunc(out.Rules, func(a, b RuleUse) int {
+			return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	s.tell(w, out)
+}
+
+func ruleUse(use publish.RuleUse) RuleUse {
+	out := RuleUse{ID: hex.EncodeToString(use.ID[:]), Connections: use.Connections, Packets: use.Packets}
+	if row := use.Row; row.Rule != "" {
+		ref := model.PolicyRef{Kind: model.PolicyKind(row.PolicyKind), Namespace: row.Namespace, Name: row.Policy}
+		out.Tier, out.Policy, out.Rule = model.Tier(row.Tier).String(), ref.String(), row.Rule
+	}
+	return out
+}
+
+func (s *System) tell(w http.ResponseWriter, what any) {
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(out); err != nil {
-		s.leader.log.Error(err, "snapshots cannot be told")
+	if err := json.NewEncoder(w).Encode(what); err != nil {
+		s.leader.log.Error(err, "an answer cannot be written")
 	}
 }
 

@@ -115,6 +115,9 @@ func (c *config) addChecks(mgr manager.Manager, system *controllers.System) erro
 	if err := mgr.AddReadyzCheck("compiled", system.Readyz); err != nil {
 		return err
 	}
+	if err := mgr.AddMetricsServerExtraHandler("/rules", http.HandlerFunc(system.ServeRules)); err != nil {
+		return err
+	}
 	return mgr.AddMetricsServerExtraHandler("/snapshots", system)
 }
 

@@ -53,7 +53,7 @@ admission, and the leader serves agents and writes.`,
 	f.StringVar(&c.namespace, "namespace", cmp.Or(env("POD_NAMESPACE"), "palisade-system"), "namespace of Palisade itself")
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "cluster to serve; empty: the one that this runs in, or $KUBECONFIG")
 	f.StringVar(&c.streamAddress, "stream-address", ":8443", "where agents connect")
-	f.StringVar(&c.metricsAddress, "metrics-address", ":8080", "where /metrics and /snapshots are served; 0 for nowhere")
+	f.StringVar(&c.metricsAddress, "metrics-address", ":8080", "where /metrics, /snapshots and /rules are served; 0 for nowhere")
 	f.StringVar(&c.healthAddress, "health-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 	f.IntVar(&c.webhookPort, "webhook-port", 9443, "where the API server asks for admission")
 	f.StringVar(&c.podIP, "pod-ip", env("POD_IP"), "address of this pod, which the leader writes into the EndpointSlice of its Service")

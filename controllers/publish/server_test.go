@@ -370,6 +370,8 @@ func TestReports(t *testing.T) {
 	a := h.agent("node-a")
 	run(t, a)
 	rule := snapshot.NewRuleID([]byte("rule"))
+	named := snapshot.NewSet(snapshot.Encode(snapshot.RuleRow{ID: rule, Policy: "db", Rule: "backend"}))
+	h.store.Publish(time.Now(), snapshot.Delta{}, map[model.NodeName]snapshot.Delta{"node-a": snapshot.Diff(snapshot.NewSet(), named)})
 	for range 2 {
 		a.Report(&wire.Report{
 			Conditions: []*wire.Condition{{Type: wire.ConditionEnforcing, Reason: "DatapathBypassed", Message: "eth1"}},
@@ -378,7 +380,7 @@ func TestReports(t *testing.T) {
 		})
 	}
 	poll.Holds(t, "both reports", func() bool { return h.tracker.Losses()["flows"] == 6 })
-	if got := h.tracker.Rules(); len(got) != 1 || got[rule] != (publish.RuleCount{Connections: 4, Packets: 10}) {
+	if got := h.tracker.Rules(); len(got) != 1 || got[rule].RuleCount != (publish.RuleCount{Connections: 4, Packets: 10}) || got[rule].Row.Policy != "db" {
 		t.Errorf("counts %v", got)
 	}
 	poll.Holds(t, "the condition", func() bool { return len(h.tracker.Node("node-a").Conditions) == 1 })

@@ -217,7 +217,7 @@ func (n *session) receive(m *wire.AgentMessage) error {
 	case *wire.AgentMessage_Refuse:
 		return n.refusedBy(body.Refuse)
 	case *wire.AgentMessage_Report:
-		n.server.Tracker.reported(n.node, body.Report)
+		n.server.Tracker.reported(n.node, body.Report, func(id snapshot.RuleID) (snapshot.RuleRow, bool) { return n.server.Store.Rule(n.node, id) })
 		return nil
 	default:
 		return fmt.Errorf("message %T: %w", body, wire.ErrProtocol)

@@ -198,6 +198,24 @@ func (s *Store) Rows() (common, own int) {
 	return s.common.Len(), own
 }
 
+// Rule finds a rule that a node should have.
+func (s *Store) Rule(node model.NodeName, id snapshot.RuleID) (snapshot.RuleRow, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := snapshot.KeyOf(snapshot.RuleRow{ID: id})
+	for _, set := range []*snapshot.Set{s.common, s.nodes[node]} {
+		if set == nil {
+			continue
+		}
+		if value, ok := set.Get(key); ok {
+			row, err := snapshot.Decode(snapshot.Entry{Table: key.Table, Key: []byte(key.Key), Value: value})
+			rule, isRule := row.(snapshot.RuleRow)
+			return rule, err == nil && isRule
+		}
+	}
+	return snapshot.RuleRow{}, false
+}
+
 // Locate finds the newest remembered state of a node that has the given digest.
 func (s *Store) Locate(node model.NodeName, digest snapshot.Digest) (Counter, bool) {
 	s.mu.Lock()

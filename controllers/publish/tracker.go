@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -42,12 +41,6 @@ type Node struct {
 	Version    string
 }
 
-// RuleCount is how often a rule decided, as nodes reported.
-type RuleCount struct {
-	Connections uint64
-	Packets     uint64
-}
-
 // Tracker collects what agents say. It is safe for concurrent use.
 type Tracker struct {
 	now      func() time.Time
@@ -56,7 +49,7 @@ type Tracker struct {
 	mu     sync.Mutex
 	begin  time.Time
 	nodes  map[model.NodeName]*Node
-	rules  map[snapshot.RuleID]RuleCount
+	window *window
 	losses map[string]uint64
 }
 
@@ -65,7 +58,7 @@ type Tracker struct {
 func NewTracker(now func() time.Time, onChange func(node model.NodeName, trouble bool)) *Tracker {
 	return &Tracker{
 		now: now, onChange: onChange, begin: now(),
-		nodes: map[model.NodeName]*Node{}, rules: map[snapshot.RuleID]RuleCount{}, losses: map[string]uint64{},
+		nodes: map[model.NodeName]*Node{}, window: newWindow(), losses: map[string]uint64{},
 	}
 }
 
@@ -74,6 +67,7 @@ func (t *Tracker) Begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.begin = t.now()
+	t.window = newWindow()
 	clear(t.nodes)
 }
 
@@ -105,20 +99,6 @@ func (t *Tracker) Forget(name model.NodeName) {
 	if n, ok := t.nodes[name]; ok && !n.Connected {
 		delete(t.nodes, name)
 	}
-}
-
-// Rules returns the counts by rule since the leader began.
-func (t *Tracker) Rules() map[snapshot.RuleID]RuleCount {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return maps.Clone(t.rules)
-}
-
-// Losses returns what agents lost, by kind.
-func (t *Tracker) Losses() map[string]uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return maps.Clone(t.losses)
 }
 
 func (t *Tracker) change(name model.NodeName, trouble bool, f func(*Node)) {
@@ -156,7 +136,11 @@ func (t *Tracker) refused(name model.NodeName, r Refusal) {
 	t.change(name, true, func(n *Node) { n.Refusal = &r })
 }
 
-func (t *Tracker) reported(name model.NodeName, r *wire.Report) {
+// lostHere is the kind of loss of connections that found no room in the window.
+const lostHere = "leader_counters"
+
+// reported notes a report. named tells what a rule is called.
+func (t *Tracker) reported(name model.NodeName, r *wire.Report, named func(snapshot.RuleID) (snapshot.RuleRow, bool)) {
 	var conditions []Condition
 	for _, c := range r.GetConditions() {
 		conditions = append(conditions, Condition{c.GetType(), c.GetHolds(), c.GetReason(), c.GetMessage()})
@@ -165,18 +149,31 @@ func (t *Tracker) reported(name model.NodeName, r *wire.Report) {
 	for _, l := range r.GetLosses() {
 		t.losses[l.GetKind()] += l.GetCount()
 	}
-	for _, c := range r.GetCounters() {
-		if len(c.GetRule()) != len(snapshot.RuleID{}) {
-			continue // an agent's mistake costs its own count only
-		}
-		id := snapshot.RuleID(c.GetRule())
-		sum := t.rules[id]
-		t.rules[id] = RuleCount{sum.Connections + c.GetConnections(), sum.Packets + c.GetPackets()}
-	}
+	t.count(r.GetCounters(), named)
 	n := t.nodes[name]
 	same := n != nil && slices.Equal(n.Conditions, conditions)
 	t.mu.Unlock()
 	if !same {
 		t.change(name, true, func(n *Node) { n.Conditions = conditions })
+	}
+}
+
+// count needs mu.
+func (t *Tracker) count(counters []*wire.Counter, named func(snapshot.RuleID) (snapshot.RuleRow, bool)) {
+	now := t.now()
+	t.window.expire(now)
+	for _, c := range counters {
+		if len(c.GetRule()) != len(snapshot.RuleID{}) {
+			continue // an agent's mistake costs its own count only
+		}
+		k := Meeting{Rule: snapshot.RuleID(c.GetRule())}
+		if len(c.GetSubject()) == len(k.Subject) && len(c.GetPeer()) == len(k.Peer) {
+			k.Subject, k.Peer = snapshot.KindID(c.GetSubject()), snapshot.SetID(c.GetPeer())
+		}
+		if lost := t.window.add(now, k, RuleCount{c.GetConnections(), c.GetPackets()}); lost > 0 {
+			t.losses[lostHere] += lost
+			continue
+		}
+		t.window.name(k.Rule, named)
 	}
 }
