@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -54,6 +55,7 @@ func (c *config) build(ctx context.Context, s settings) (manager.Manager, error)
 			return nil, err
 		}
 		options.WebhookServer = webhooks.NewServer(source, c.webhookPort)
+		options.Metrics = c.metricsOptions(source)
 	}
 	mgr, err := ctrl.NewManager(rest, options)
 	if err != nil {
@@ -106,6 +108,15 @@ func (c *config) managerOptions(log logr.Logger) manager.Options {
 		LeaseDuration:                 &c.leaseDuration, RenewDeadline: &renew, RetryPeriod: &retry,
 		GracefulShutdownTimeout: &shutdown,
 	}
+}
+
+// metricsOptions are those of a server that may use the webhook's certificate.
+func (c *config) metricsOptions(source *certs.Source) metricsserver.Options {
+	o := metricsserver.Options{BindAddress: c.metricsAddress, SecureServing: c.metricsTLS}
+	if c.metricsTLS {
+		o.TLSOpts = []func(*tls.Config){source.Configure}
+	}
+	return o
 }
 
 func (c *config) addChecks(mgr manager.Manager, system *controllers.System) error {

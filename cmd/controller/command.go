@@ -18,6 +18,7 @@ type config struct {
 	kubeconfig     string
 	streamAddress  string
 	metricsAddress string
+	metricsTLS     bool
 	healthAddress  string
 	webhookPort    int
 	podIP          string
@@ -54,6 +55,7 @@ admission, and the leader serves agents and writes.`,
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "cluster to serve; empty: the one that this runs in, or $KUBECONFIG")
 	f.StringVar(&c.streamAddress, "stream-address", ":8443", "where agents connect")
 	f.StringVar(&c.metricsAddress, "metrics-address", ":8080", "where /metrics, /snapshots and /rules are served; 0 for nowhere")
+	f.BoolVar(&c.metricsTLS, "metrics-tls", false, "serve them by TLS, with the certificate of the webhook: palisade-webhook.NAMESPACE.svc, trusted by the caBundle of validatingwebhookconfiguration palisade")
 	f.StringVar(&c.healthAddress, "health-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 	f.IntVar(&c.webhookPort, "webhook-port", 9443, "where the API server asks for admission")
 	f.StringVar(&c.podIP, "pod-ip", env("POD_IP"), "address of this pod, which the leader writes into the EndpointSlice of its Service")
@@ -92,6 +94,9 @@ func (c *config) parse() (settings, error) {
 	}
 	if err := s.level.UnmarshalText([]byte(c.logLevel)); err != nil {
 		errs = append(errs, fmt.Errorf("--log-level %q: write debug, info, warn or error", c.logLevel))
+	}
+	if c.metricsTLS && !c.webhooks {
+		errs = append(errs, errors.New("--metrics-tls needs the certificate of the webhook: do not give --webhooks=false"))
 	}
 	if c.namespace == "" {
 		errs = append(errs, errors.New("--namespace is empty: write the namespace that Palisade runs in"))

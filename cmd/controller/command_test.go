@@ -39,6 +39,7 @@ func TestBadInput(t *testing.T) {
 		want []string
 	}{
 		"flags":           {[]string{"--service-cidr", "10.0.0.0", "--pod-ip", "x", "--log-level", "loud"}, []string{`--service-cidr "10.0.0.0" is no CIDR`, `--pod-ip "x"`, `--log-level "loud"`}},
+		"no certificate":  {[]string{"--metrics-tls", "--webhooks=false"}, []string{"--metrics-tls needs the certificate of the webhook"}},
 		"empty namespace": {[]string{"--namespace="}, []string{"--namespace is empty"}},
 		"unknown flag":    {[]string{"--nonsense"}, []string{"unknown flag: --nonsense"}},
 		"argument":        {[]string{"start"}, []string{`unknown command "start"`}},
