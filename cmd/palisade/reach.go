@@ -82,7 +82,7 @@ func (o *reachOptions) run(ctx context.Context, e *env) error {
 func podsOf(cluster model.Cluster) (ends []analysis.End, without []string) {
 	for _, e := range cluster.Endpoints {
 		switch {
-		case e.ID.Kind != model.EndpointPod:
+		case e.Class() != model.EndpointPod:
 		case len(e.Addresses) == 0:
 			without = append(without, e.ID.String())
 		default:

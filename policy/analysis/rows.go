@@ -44,6 +44,7 @@ type node struct {
 	parts    map[netip.Prefix][]snapshot.GroupID
 	subjects map[snapshot.KindID]snapshot.SubjectRow
 	locals   map[model.UID]snapshot.LocalRow
+	runtime  runtimeRows
 }
 
 func decodeNode(name model.NodeName, own *snapshot.Set) (*node, error) {
@@ -57,6 +58,7 @@ func decodeNode(name model.NodeName, own *snapshot.Set) (*node, error) {
 		parts:    map[netip.Prefix][]snapshot.GroupID{},
 		subjects: map[snapshot.KindID]snapshot.SubjectRow{},
 		locals:   map[model.UID]snapshot.LocalRow{},
+		runtime:  newRuntimeRows(),
 	}
 	for _, e := range own.Entries() {
 		row, err := snapshot.Decode(e)
@@ -97,6 +99,9 @@ func (n *node) add(row snapshot.Row) error {
 	case snapshot.LocalRow:
 		n.locals[model.UID(r.UID)] = r
 	default:
+		if n.runtime.add(row) {
+			return nil
+		}
 		return fmt.Errorf("a %s row belongs to the common rows", row.Table())
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -25,11 +26,12 @@ func Namespace(ns *corev1.Namespace) model.Namespace {
 	return model.Namespace{Name: ns.Name, Labels: labels}
 }
 
-// Pod translates a pod. It reports false for a pod that is no endpoint: one with
-// host networking is its node, and one that has ended has given its address back.
+// Pod translates a pod. It reports false for a pod that is no endpoint any more:
+// one that has ended has given its address back and runs nothing. One with host
+// networking has no addresses and no ports, which are its node's.
 // A pod that is read from a file and has no UID gets NAMESPACE/NAME for one.
 func Pod(pod *corev1.Pod) (model.Endpoint, bool, error) {
-	if pod.Spec.HostNetwork || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return model.Endpoint{}, false, nil
 	}
 	id := model.EndpointID{Kind: model.EndpointPod, Namespace: pod.Namespace, Name: pod.Name}
@@ -40,13 +42,34 @@ func Pod(pod *corev1.Pod) (model.Endpoint, bool, error) {
 		Labels:         pod.Labels,
 		ServiceAccount: pod.Spec.ServiceAccountName,
 		Node:           model.NodeName(pod.Spec.NodeName),
-		Addresses:      p.podAddresses(pod),
-		Ports:          p.podPorts(&pod.Spec),
+		ConfigHash:     configHash(pod),
+		HostNetwork:    pod.Spec.HostNetwork,
+	}
+	if !out.HostNetwork {
+		out.Addresses, out.Ports = p.podAddresses(pod), p.podPorts(&pod.Spec)
 	}
 	if err := p.err(); err != nil {
 		return model.Endpoint{}, false, err
 	}
 	return out, true, nil
+}
+
+// The annotations by which the kubelet marks the mirror of a static pod, and tells
+// the hash of its manifest, which is what it calls the pod itself by.
+const (
+	annotationMirror = corev1.MirrorPodAnnotationKey
+	annotationHash   = "kubernetes.io/config.hash"
+)
+
+// configHash is what a static pod's cgroups are named after; empty for other pods.
+// Whoever may create pods may write these annotations, so that nothing is taken
+// for a hash that could be another pod's UID.
+func configHash(pod *corev1.Pod) string {
+	hash := pod.Annotations[annotationHash]
+	if _, mirror := pod.Annotations[annotationMirror]; !mirror || len(hash) != 32 || strings.Trim(hash, "0123456789abcdef") != "" {
+		return ""
+	}
+	return hash
 }
 
 func (p *problems) podAddresses(pod *corev1.Pod) []netip.Addr {

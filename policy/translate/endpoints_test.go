@@ -66,7 +66,22 @@ status: {phase: Running, podIP: 10.0.0.9, podIPs: [{ip: "fd00::5"}, {ip: 10.0.0.
 			pod:  `{metadata: {namespace: shop, name: web}, status: {podIP: "::ffff:10.0.0.1"}}`,
 			want: model.Endpoint{ID: model.EndpointID{Namespace: "shop", Name: "web"}, UID: "shop/web", Addresses: addrs("10.0.0.1")},
 		},
-		"host network":          {pod: `{metadata: {name: x}, spec: {hostNetwork: true}}`, none: true},
+		"host network": {
+			pod:  `{metadata: {namespace: a, name: x, uid: u}, spec: {nodeName: n1, hostNetwork: true, containers: [{name: c, ports: [{name: p, containerPort: 7}]}]}, status: {podIPs: [{ip: 10.0.0.1}]}}`,
+			want: model.Endpoint{ID: model.EndpointID{Namespace: "a", Name: "x"}, UID: "u", Node: "n1", HostNetwork: true},
+		},
+		"a static pod's mirror": {
+			pod:  `{metadata: {namespace: a, name: x, uid: u, annotations: {kubernetes.io/config.mirror: 0123456789abcdef0123456789abcdef, kubernetes.io/config.hash: 0123456789abcdef0123456789abcdef}}}`,
+			want: model.Endpoint{ID: model.EndpointID{Namespace: "a", Name: "x"}, UID: "u", ConfigHash: "0123456789abcdef0123456789abcdef"},
+		},
+		"a hash that is another's UID": {
+			pod:  `{metadata: {namespace: a, name: x, uid: u, annotations: {kubernetes.io/config.mirror: "", kubernetes.io/config.hash: 01234567-89ab-cdef-0123-456789abcdef}}}`,
+			want: model.Endpoint{ID: model.EndpointID{Namespace: "a", Name: "x"}, UID: "u"},
+		},
+		"a hash of no mirror": {
+			pod:  `{metadata: {namespace: a, name: x, uid: u, annotations: {kubernetes.io/config.hash: 0123456789abcdef0123456789abcdef}}}`,
+			want: model.Endpoint{ID: model.EndpointID{Namespace: "a", Name: "x"}, UID: "u"},
+		},
 		"succeeded":             {pod: `{metadata: {name: x}, status: {phase: Succeeded, podIP: 10.0.0.1}}`, none: true},
 		"failed":                {pod: `{metadata: {name: x}, status: {phase: Failed, podIP: 10.0.0.1}}`, none: true},
 		"leaving is still here": {pod: `{metadata: {namespace: a, name: x, deletionTimestamp: "2026-01-01T00:00:00Z"}}`, want: model.Endpoint{ID: model.EndpointID{Namespace: "a", Name: "x"}, UID: "a/x"}},

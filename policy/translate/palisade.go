@@ -82,6 +82,7 @@ func ClusterwidePolicy(cwp *v1alpha1.ClusterwidePolicy) (model.Policy, error) {
 	}
 	t.uniqueNames(spec.Child("ingress"), out.Ingress)
 	t.uniqueNames(spec.Child("egress"), out.Egress)
+	out.Runtime = t.clusterwideRuntime(cwp, out.Tier)
 	if err := t.err(); err != nil {
 		return model.Policy{}, err
 	}
@@ -172,8 +173,11 @@ func (t *policyTranslator) clusterwideSubject(at *field.Path, s *v1alpha1.Cluste
 			Labels:     t.selector(at.Child("externalWorkloads", "selector"), s.ExternalWorkloads.Selector.Meta()),
 		})
 	}
+	if s.Nodes != nil {
+		found = append(found, model.Subject{Kind: model.EndpointNode, Labels: t.selector(at.Child("nodes"), s.Nodes.Meta())})
+	}
 	if len(found) != 1 {
-		t.add(at, "write namespaces: {} for every pod of the cluster, and a second policy for the others", "it has exactly one of namespaces, pods and externalWorkloads")
+		t.add(at, "write namespaces: {} for every pod of the cluster, and a second policy for the others", "it has exactly one of namespaces, pods, externalWorkloads and nodes")
 		return model.Subject{}
 	}
 	return found[0]

@@ -33,6 +33,7 @@ var readers = map[schema.GroupVersionKind]reader{
 	networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"):      into(true, func(o *Objects) *[]networkingv1.NetworkPolicy { return &o.Upstream }),
 	v1alpha1.GroupVersion.WithKind(v1alpha1.KindNetworkPolicy):     into(true, func(o *Objects) *[]v1alpha1.NetworkPolicy { return &o.NetworkPolicies }),
 	v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterwidePolicy): into(false, func(o *Objects) *[]v1alpha1.ClusterwidePolicy { return &o.ClusterwidePolicies }),
+	v1alpha1.GroupVersion.WithKind(v1alpha1.KindRuntimePolicy):     into(true, func(o *Objects) *[]v1alpha1.RuntimePolicy { return &o.RuntimePolicies }),
 	v1alpha1.GroupVersion.WithKind(v1alpha1.KindExternalWorkload):  into(true, func(o *Objects) *[]v1alpha1.ExternalWorkload { return &o.ExternalWorkloads }),
 	v1alpha1.GroupVersion.WithKind(v1alpha1.KindAddressGroup):      into(false, func(o *Objects) *[]v1alpha1.AddressGroup { return &o.AddressGroups }),
 }

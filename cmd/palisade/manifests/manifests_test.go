@@ -59,12 +59,12 @@ spec: {ports: [{port: 80}]}
 	})
 	var names []string
 	for _, e := range w.Cluster.Endpoints {
-		names = append(names, e.ID.Kind.String()+" "+e.ID.String())
+		names = append(names, e.Class().String()+" "+e.ID.String())
 	}
-	if have, want := strings.Join(names, ", "), "pod default/a, node n1"; have != want {
+	if have, want := strings.Join(names, ", "), "pod default/a, host pod sys/host, node n1"; have != want {
 		t.Errorf("endpoints: %s; want %s", have, want)
 	}
-	if a := w.Cluster.Endpoints[1].Addresses; len(a) != 2 {
+	if a := w.Cluster.Endpoints[2].Addresses; len(a) != 2 {
 		t.Errorf("addresses of the node: %v, want both families", a)
 	}
 	if a := w.HostPods["sys/host"]; len(a) != 2 || a[0] != netip.MustParseAddr("192.0.2.1") {

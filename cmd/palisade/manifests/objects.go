@@ -21,6 +21,7 @@ type Objects struct {
 	EndpointSlices      []discoveryv1.EndpointSlice
 	NetworkPolicies     []v1alpha1.NetworkPolicy
 	ClusterwidePolicies []v1alpha1.ClusterwidePolicy
+	RuntimePolicies     []v1alpha1.RuntimePolicy
 	ExternalWorkloads   []v1alpha1.ExternalWorkload
 	AddressGroups       []v1alpha1.AddressGroup
 	Upstream            []networkingv1.NetworkPolicy
@@ -37,7 +38,7 @@ type objectKey struct {
 // World is a cluster as the policy core takes it, with what only people ask for.
 type World struct {
 	Cluster model.Cluster
-	// HostPods are the pods with host networking, which are no endpoints: they
-	// have the addresses of their nodes.
+	// HostPods are the pods with host networking, whose endpoints have no
+	// addresses: these are their nodes'.
 	HostPods map[string][]netip.Addr // by NAMESPACE/NAME
 }

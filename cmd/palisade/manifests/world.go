@@ -74,7 +74,8 @@ func (b *builder) endpoints() {
 			b.problem(corev1.SchemeGroupVersion.WithKind("Pod"), pod.ObjectMeta, err)
 		case ok:
 			add(e)
-		case pod.Spec.HostNetwork:
+		}
+		if pod.Spec.HostNetwork {
 			b.hostPod(pod)
 		}
 	}
@@ -142,7 +143,10 @@ func (b *builder) policies(now time.Time) {
 		b.world.Cluster.Policies = append(b.world.Cluster.Policies, p)
 	}
 	for i := range b.objects.ClusterwidePolicies {
-		c := &b.objects.ClusterwidePolicies[i]
+		c := b.objects.ClusterwidePolicies[i].DeepCopy()
+		if c.Spec.Runtime != nil {
+			c.Status.ExpiredExceptions = append(c.Status.ExpiredExceptions, translate.ExpiredExceptions(&c.Spec.Runtime.RuntimeRules, now)...)
+		}
 		p, err := translate.ClusterwidePolicy(c)
 		add(v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterwidePolicy), c.ObjectMeta, p, c.Spec.ExpiresAt, err)
 	}
@@ -150,6 +154,12 @@ func (b *builder) policies(now time.Time) {
 		n := &b.objects.NetworkPolicies[i]
 		p, err := translate.NetworkPolicy(n)
 		add(v1alpha1.GroupVersion.WithKind(v1alpha1.KindNetworkPolicy), n.ObjectMeta, p, n.Spec.ExpiresAt, err)
+	}
+	for i := range b.objects.RuntimePolicies {
+		r := b.objects.RuntimePolicies[i].DeepCopy()
+		r.Status.ExpiredExceptions = append(r.Status.ExpiredExceptions, translate.ExpiredExceptions(&r.Spec.RuntimeRules, now)...)
+		p, err := translate.RuntimePolicy(r)
+		add(v1alpha1.GroupVersion.WithKind(v1alpha1.KindRuntimePolicy), r.ObjectMeta, p, r.Spec.ExpiresAt, err)
 	}
 	for i := range b.objects.Upstream {
 		n := &b.objects.Upstream[i]
