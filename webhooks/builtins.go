@@ -30,7 +30,7 @@ type builtin struct {
 var builtins = []builtin{
 	{
 		name:  "palisade.clusterwide",
-		doc:   "the ClusterwidePolicy objects of a tier and priority: [{name, subject}]",
+		doc:   "the ClusterwidePolicy objects of a tier and priority: [{name, subject, connections}]",
 		arity: 2,
 		call:  callClusterwide,
 	},
@@ -149,10 +149,13 @@ func callClusterwide(ctx context.Context, s *session, args []json.RawMessage) (a
 	type entry struct {
 		Name    string                            `json:"name"`
 		Subject v1alpha1.ClusterwidePolicySubject `json:"subject"`
+		// Connections says whether the policy judges any: if not, it has a part
+		// runtime alone.
+		Connections bool `json:"connections"`
 	}
 	out := make([]entry, 0, len(policies))
 	for _, p := range policies {
-		out = append(out, entry{p.Name, p.Spec.Subject})
+		out = append(out, entry{p.Name, p.Spec.Subject, len(p.Spec.Ingress)+len(p.Spec.Egress) > 0})
 	}
 	return out, nil
 }

@@ -19,6 +19,12 @@ func translateObject(kind string, raw json.RawMessage) (model.Policy, error) {
 			return model.Policy{}, err
 		}
 		return translate.NetworkPolicy(&p)
+	case v1alpha1.KindRuntimePolicy:
+		var p v1alpha1.RuntimePolicy
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return model.Policy{}, err
+		}
+		return translate.RuntimePolicy(&p)
 	case v1alpha1.KindClusterwidePolicy:
 		var p v1alpha1.ClusterwidePolicy
 		if err := json.Unmarshal(raw, &p); err != nil {
@@ -32,5 +38,10 @@ func translateObject(kind string, raw json.RawMessage) (model.Policy, error) {
 
 // isPolicy reports whether translateObject knows the kind.
 func isPolicy(kind string) bool {
-	return kind == v1alpha1.KindNetworkPolicy || kind == v1alpha1.KindClusterwidePolicy
+	switch kind {
+	case v1alpha1.KindNetworkPolicy, v1alpha1.KindRuntimePolicy, v1alpha1.KindClusterwidePolicy:
+		return true
+	default:
+		return false
+	}
 }

@@ -35,6 +35,35 @@ func denying(name string, subject v1alpha1.LabelSelector) *v1alpha1.ClusterwideP
 	}
 }
 
+// noShell kills shells in a namespace.
+func noShell(namespace, name string, pods v1alpha1.LabelSelector) *v1alpha1.RuntimePolicy {
+	return &v1alpha1.RuntimePolicy{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindRuntimePolicy},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.RuntimePolicySpec{
+			Mode:         v1alpha1.ModeEnforce,
+			Subject:      v1alpha1.RuntimePolicySubject{Pods: pods},
+			RuntimeRules: v1alpha1.RuntimeRules{Executables: killing("/usr/bin/dash")},
+		},
+	}
+}
+
+// killing is a section that kills who executes a file.
+func killing(path v1alpha1.Path) *v1alpha1.ExecutableSection {
+	return &v1alpha1.ExecutableSection{Default: v1alpha1.ActionAccept, Rules: []v1alpha1.ExecutableRule{{
+		RuntimeRule: v1alpha1.RuntimeRule{Name: "shell", Action: v1alpha1.ActionKill},
+		PathMatch:   v1alpha1.PathMatch{Paths: []v1alpha1.Path{path}},
+	}}}
+}
+
+// onlyRuntime is a clusterwide policy without rules about connections.
+func onlyRuntime(name string, subject v1alpha1.ClusterwidePolicySubject) *v1alpha1.ClusterwidePolicy {
+	out := denying(name, v1alpha1.LabelSelector{})
+	out.Spec.Ingress, out.Spec.Subject = nil, subject
+	out.Spec.Runtime = &v1alpha1.ClusterwideRuntime{RuntimeRules: v1alpha1.RuntimeRules{Executables: killing("/usr/bin/dash")}}
+	return out
+}
+
 func labelled(key, value string) v1alpha1.LabelSelector {
 	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}
 }
@@ -51,8 +80,11 @@ func raw(t testing.TB, object any) []byte {
 func policyRequest(t testing.TB, object any) Request {
 	t.Helper()
 	out := Request{Kind: v1alpha1.KindNetworkPolicy}
-	if _, ok := object.(*v1alpha1.ClusterwidePolicy); ok {
+	switch object.(type) {
+	case *v1alpha1.ClusterwidePolicy:
 		out.Kind = v1alpha1.KindClusterwidePolicy
+	case *v1alpha1.RuntimePolicy:
+		out.Kind = v1alpha1.KindRuntimePolicy
 	}
 	if err := unmarshal(raw(t, object), &out.Object); err != nil {
 		t.Fatal(err)

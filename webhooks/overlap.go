@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/policy/model"
 )
 
 // overlap reports whether some endpoint, existing or not, could be selected by
@@ -13,28 +14,30 @@ import (
 // come and go without asking admission.
 func overlap(a, b v1alpha1.ClusterwidePolicySubject) bool {
 	sa, sb := selectorsOf(a), selectorsOf(b)
-	return sa.external == sb.external &&
+	return sa.of == sb.of &&
 		satisfiable(sa.namespaces, sb.namespaces) && satisfiable(sa.endpoints, sb.endpoints)
 }
 
 // subjectSelectors is a subject in one form: what it asks of the namespace and
 // of the endpoint.
 type subjectSelectors struct {
-	external              bool
+	of                    model.EndpointKind
 	namespaces, endpoints v1alpha1.LabelSelector
 }
 
 func selectorsOf(s v1alpha1.ClusterwidePolicySubject) subjectSelectors {
 	switch {
 	case s.Pods != nil:
-		return subjectSelectors{namespaces: s.Pods.NamespaceSelector, endpoints: s.Pods.PodSelector}
+		return subjectSelectors{of: model.EndpointPod, namespaces: s.Pods.NamespaceSelector, endpoints: s.Pods.PodSelector}
 	case s.ExternalWorkloads != nil:
-		return subjectSelectors{external: true, namespaces: s.ExternalWorkloads.NamespaceSelector, endpoints: s.ExternalWorkloads.Selector}
+		return subjectSelectors{of: model.EndpointExternal, namespaces: s.ExternalWorkloads.NamespaceSelector, endpoints: s.ExternalWorkloads.Selector}
 	case s.Namespaces != nil:
-		return subjectSelectors{namespaces: *s.Namespaces}
+		return subjectSelectors{of: model.EndpointPod, namespaces: *s.Namespaces}
+	case s.Nodes != nil:
+		return subjectSelectors{of: model.EndpointNode, endpoints: *s.Nodes}
 	default:
 		// The schema refuses a subject without members; all is the cautious answer.
-		return subjectSelectors{}
+		return subjectSelectors{of: model.EndpointPod}
 	}
 }
 

@@ -82,6 +82,9 @@ func TestOverlapOfSubjects(t *testing.T) {
 	namespaces := func(ns v1alpha1.LabelSelector) v1alpha1.ClusterwidePolicySubject {
 		return v1alpha1.ClusterwidePolicySubject{Namespaces: &ns}
 	}
+	nodes := func(n v1alpha1.LabelSelector) v1alpha1.ClusterwidePolicySubject {
+		return v1alpha1.ClusterwidePolicySubject{Nodes: &n}
+	}
 	tests := map[string]struct {
 		a, b v1alpha1.ClusterwidePolicySubject
 		want bool
@@ -91,6 +94,9 @@ func TestOverlapOfSubjects(t *testing.T) {
 		"pods apart in the same namespace": {pods(a, a), pods(a, b), false},
 		"labels of different keys":         {pods(all, a), pods(all, labelled("tier", "x")), true},
 		"pods and external workloads":      {pods(all, all), external(all, all), false},
+		"nodes and pods":                   {nodes(all), pods(all, all), false},
+		"nodes apart":                      {nodes(a), nodes(b), false},
+		"nodes":                            {nodes(all), nodes(b), true},
 		"external workloads":               {external(all, a), external(all, all), true},
 	}
 	for name, tc := range tests {

@@ -57,6 +57,7 @@ func TestShippedRules(t *testing.T) {
 	accepting.Spec.Egress = []v1alpha1.NetworkPolicyEgressRule{{Name: "all", Action: v1alpha1.ActionAccept}}
 	ingressOnly := isolating(systemNamespace, "p")
 	ingressOnly.Spec.Isolate = v1alpha1.IsolateIngress
+	team := labelled("team", "a")
 	audit := isolating(systemNamespace, "p")
 	audit.Spec.Mode = v1alpha1.ModeAudit
 
@@ -88,6 +89,27 @@ func TestShippedRules(t *testing.T) {
 		"two that do not overlap": {
 			object: denying("p", labelled("team", "a")),
 			others: []v1alpha1.ClusterwidePolicy{*denying("q", labelled("team", "b"))},
+		},
+		"runtime of a whole namespace": {
+			object: noShell("shop", "p", v1alpha1.LabelSelector{}),
+			warns:  "rule 17 (a subject that is the whole namespace): spec.subject.pods: ",
+		},
+		"runtime of some pods": {object: noShell("shop", "p", labelled("app", "db"))},
+		"runtime of every node": {
+			object:  onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Nodes: &v1alpha1.LabelSelector{}}),
+			refused: "rule 17 (a subject that is everybody needs an opt-in): spec.subject.nodes: ",
+		},
+		"two that overlap, one about runtime": {
+			object: onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Namespaces: &team}),
+			others: []v1alpha1.ClusterwidePolicy{*denying("q", labelled("stage", "prod"))},
+		},
+		"two that overlap, the other about runtime": {
+			object: denying("p", team),
+			others: []v1alpha1.ClusterwidePolicy{*onlyRuntime("q", v1alpha1.ClusterwidePolicySubject{Namespaces: &team})},
+		},
+		"runtime over budget": {
+			object: noShell("shop", "p", labelled("app", "db")), estimate: Estimate{Refused: "65 paths in from"},
+			refused: "rule 30 (the compiled policy exceeds its budget): spec: 65 paths in from: ",
 		},
 		"over budget": {
 			object: denying("p", labelled("team", "a")), estimate: Estimate{Entries: 300, Budget: 200},

@@ -28,7 +28,7 @@ func TestServesOurKinds(t *testing.T) {
 	for _, resource := range list.APIResources {
 		found[resource.Name] = true
 	}
-	for _, want := range []string{"networkpolicies", "clusterwidepolicies", "externalworkloads", "addressgroups"} {
+	for _, want := range []string{"networkpolicies", "runtimepolicies", "clusterwidepolicies", "externalworkloads", "addressgroups"} {
 		if !found[want] {
 			t.Errorf("%s is not served; served: %v", want, found)
 		}

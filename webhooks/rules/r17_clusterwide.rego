@@ -1,8 +1,8 @@
 # METADATA
 # title: a subject that is everybody needs an opt-in
 # description: >-
-#   A ClusterwidePolicy whose selectors are all empty protects every pod, also
-#   those of namespaces that do not exist yet. That is often meant and sometimes
+#   A ClusterwidePolicy whose selectors are all empty is about every pod, also
+#   those of namespaces that do not exist yet, or about every node. That is often meant and sometimes
 #   a forgotten selector, so it has to be said twice.
 # custom:
 #   rule: 17
@@ -25,6 +25,8 @@ violations contains violation if {
 }
 
 everybody contains "spec.subject.namespaces" if selectors.empty(input.object.spec.subject.namespaces)
+
+everybody contains "spec.subject.nodes" if selectors.empty(input.object.spec.subject.nodes)
 
 everybody contains "spec.subject.pods" if {
 	selectors.empty(input.object.spec.subject.pods.namespaceSelector)

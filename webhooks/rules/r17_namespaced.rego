@@ -6,7 +6,7 @@
 # custom:
 #   rule: 17
 #   severity: W
-#   kinds: [NetworkPolicy]
+#   kinds: [NetworkPolicy, RuntimePolicy]
 package palisade.rules.r17_namespaced
 
 import data.palisade.selectors

@@ -30,6 +30,12 @@ test_clusterwide_everybody[note] if {
 			"subject": {"externalWorkloads": {"namespaceSelector": {}, "selector": {}}},
 			"want": {"spec.subject.externalWorkloads"},
 		},
+		"nodes": {"subject": {"nodes": {}}, "want": {"spec.subject.nodes"}},
+		"nodes of a pool": {"subject": {"nodes": {"matchLabels": {"pool": "edge"}}}, "want": set()},
+		"containers do not narrow it enough": {
+			"subject": {"namespaces": {}, "containers": ["app"]},
+			"want": {"spec.subject.namespaces"},
+		},
 		"labelled namespaces": {"subject": {"namespaces": {"matchLabels": {"restricted": "true"}}}, "want": set()},
 		"labelled pods": {
 			"subject": {"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "db"}}}},

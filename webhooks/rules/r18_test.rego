@@ -4,12 +4,18 @@ import data.palisade.rules.r18_overlap
 
 policy := {"kind": "ClusterwidePolicy", "object": {
 	"metadata": {"name": "mine"},
-	"spec": {"tier": "Admin", "priority": 10, "subject": {"namespaces": {"matchLabels": {"team": "a"}}}},
+	"spec": {
+		"tier": "Admin",
+		"priority": 10,
+		"subject": {"namespaces": {"matchLabels": {"team": "a"}}},
+		"egress": [{"name": "r", "action": "Deny"}],
+	},
 }}
 
 others := [
-	{"name": "mine", "subject": {"namespaces": {}}},
-	{"name": "apart", "subject": {"namespaces": {"matchLabels": {"team": "b"}}}},
+	{"name": "mine", "subject": {"namespaces": {}}, "connections": true},
+	{"name": "apart", "subject": {"namespaces": {"matchLabels": {"team": "b"}}}, "connections": true},
+	{"name": "runtime", "subject": {"namespaces": {}}, "connections": false},
 ]
 
 asked(tier, priority) := others if {
@@ -18,8 +24,8 @@ asked(tier, priority) := others if {
 }
 
 overlapping(tier, priority) := array.concat(asked(tier, priority), [
-	{"name": "second", "subject": {"namespaces": {}}},
-	{"name": "first", "subject": {"namespaces": {"matchLabels": {"tier": "gold"}}}},
+	{"name": "second", "subject": {"namespaces": {}}, "connections": true},
+	{"name": "first", "subject": {"namespaces": {"matchLabels": {"tier": "gold"}}}, "connections": true},
 ])
 
 test_itself_and_disjoint_ones_pass if {
@@ -33,4 +39,12 @@ test_each_overlap_is_named if {
 		"cwp/first has the same and may select the same endpoints",
 		"cwp/second has the same and may select the same endpoints",
 	}
+}
+
+test_runtime_alone_has_no_order if {
+	runtime := json.patch(policy, [
+		{"op": "remove", "path": "/object/spec/egress"},
+		{"op": "add", "path": "/object/spec/runtime", "value": {"privileges": {}}},
+	])
+	count(r18_overlap.violations) == 0 with input as runtime with palisade.clusterwide as overlapping
 }

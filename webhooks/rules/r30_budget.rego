@@ -7,7 +7,7 @@
 # custom:
 #   rule: 30
 #   severity: R
-#   kinds: [NetworkPolicy, ClusterwidePolicy]
+#   kinds: [NetworkPolicy, RuntimePolicy, ClusterwidePolicy]
 package palisade.rules.r30_budget
 
 estimate := palisade.estimate(input.kind, input.object)
