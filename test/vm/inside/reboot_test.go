@@ -48,7 +48,7 @@ func TestBeforeReboot(t *testing.T) {
 	defer d.Close()
 	a := nodeagent.New(nodeagent.Options{
 		Node: "guest", Log: logr.Discard(), Kernel: d, Facts: f, Disk: store.NewSnapshots(stateDir), Now: time.Now,
-		Keys: func() (snapshot.Keys, error) { return keys, nil },
+		Keys: nodeagent.Keys{Files: []string{filepath.Join(trustDir, "signing-keys")}, Copy: filepath.Join(stateDir, "signing-keys")}.Load,
 	})
 	b := rows()
 	commit := snapshot.Commit{
