@@ -12,6 +12,7 @@ var commands = []func(*env) *cobra.Command{
 	newHost,
 	newPropose,
 	newReach,
+	newReplay,
 	newStatus,
 	newUninstall,
 	newVersion,

@@ -61,7 +61,7 @@ func (t *runtimeTranslator) files(at *field.Path, s *v1alpha1.FileSection) model
 		r, where := &s.Rules[i], at.Child("rules").Index(i)
 		out := t.common(where, &r.RuntimeRule)
 		t.objects(where, &r.PathMatch, r.Origins, &out)
-		out.Operations = operations(t, where.Child("operations"), fileOperations, r.Operations)
+		out.Operations = operations(t, where.Child("operations"), FileOperations, r.Operations)
 		accepts := out.Action.Verdict() == model.Allow
 		switch {
 		case r.ReadOnly && len(r.Operations) > 0:
@@ -86,7 +86,7 @@ func (t *runtimeTranslator) files(at *field.Path, s *v1alpha1.FileSection) model
 		out := t.exception(where, &e.RuntimeException)
 		t.objects(where, &e.PathMatch, e.Origins, &out)
 		t.narrow(where, "file", "paths, directories, globs, origins or from", &out)
-		out.Operations = operations(t, where.Child("operations"), fileOperations, e.Operations)
+		out.Operations = operations(t, where.Child("operations"), FileOperations, e.Operations)
 		exceptions = append(exceptions, out)
 	}
 	return t.section(at, model.SectionFiles, t.isolates(at.Child("default"), s.Default), rules, exceptions)
@@ -111,7 +111,7 @@ func (t *runtimeTranslator) privileges(at *field.Path, s *v1alpha1.PrivilegeSect
 }
 
 func (t *runtimeTranslator) privilege(at *field.Path, ops []v1alpha1.PrivilegeOperation, capabilities []v1alpha1.Capability, out *model.RuntimeRule) {
-	out.Operations = operations(t, at.Child("operations"), privilegeOperations, ops)
+	out.Operations = operations(t, at.Child("operations"), PrivilegeOperations, ops)
 	for i, c := range capabilities {
 		number := slices.Index(v1alpha1.Capabilities, c)
 		if number < 0 {
@@ -135,7 +135,7 @@ func (t *runtimeTranslator) objects(at *field.Path, m *v1alpha1.PathMatch, origi
 	out.Directories = t.paths(at.Child("directories"), texts(m.Directories))
 	out.Globs = t.globs(at.Child("globs"), texts(m.Globs))
 	for i, o := range origins {
-		bit, ok := originBits[o]
+		bit, ok := OriginBits[o]
 		if !ok {
 			t.add(at.Child("origins").Index(i), "write Image, Modified, Memory or Outside", "%q is no origin", o)
 		}
@@ -143,18 +143,21 @@ func (t *runtimeTranslator) objects(at *field.Path, m *v1alpha1.PathMatch, origi
 	}
 }
 
-var originBits = map[v1alpha1.Origin]model.Origin{
+// OriginBits are the origins by their names in the API.
+var OriginBits = map[v1alpha1.Origin]model.Origin{
 	v1alpha1.OriginImage: model.OriginImage, v1alpha1.OriginModified: model.OriginModified,
 	v1alpha1.OriginMemory: model.OriginMemory, v1alpha1.OriginOutside: model.OriginOutside,
 }
 
-var fileOperations = map[v1alpha1.FileOperation]model.FileOperation{
+// FileOperations are the operations on files by their names in the API.
+var FileOperations = map[v1alpha1.FileOperation]model.FileOperation{
 	v1alpha1.FileRead: model.FileRead, v1alpha1.FileWrite: model.FileWrite, v1alpha1.FileCreate: model.FileCreate,
 	v1alpha1.FileDelete: model.FileDelete, v1alpha1.FileRename: model.FileRename, v1alpha1.FileLink: model.FileLink,
 	v1alpha1.FileAttributes: model.FileAttributes, v1alpha1.FileMapExecutable: model.FileMapExecutable,
 }
 
-var privilegeOperations = map[v1alpha1.PrivilegeOperation]model.PrivilegeOperation{
+// PrivilegeOperations are the privileges by their names in the API.
+var PrivilegeOperations = map[v1alpha1.PrivilegeOperation]model.PrivilegeOperation{
 	v1alpha1.PrivilegeCapability: model.PrivilegeCapability, v1alpha1.PrivilegeSetUser: model.PrivilegeSetUser,
 	v1alpha1.PrivilegeSetGroup: model.PrivilegeSetGroup, v1alpha1.PrivilegeUserNamespace: model.PrivilegeUserNamespace,
 	v1alpha1.PrivilegeJoinNamespace: model.PrivilegeJoinNamespace, v1alpha1.PrivilegePtrace: model.PrivilegePtrace,
@@ -165,7 +168,8 @@ var privilegeOperations = map[v1alpha1.PrivilegeOperation]model.PrivilegeOperati
 	v1alpha1.PrivilegePacketSocket: model.PrivilegePacketSocket,
 }
 
-var socketOperations = map[v1alpha1.SocketOperation]model.SocketOperation{
+// SocketOperations are the operations on sockets by their names in the API.
+var SocketOperations = map[v1alpha1.SocketOperation]model.SocketOperation{
 	v1alpha1.SocketConnect: model.SocketConnect, v1alpha1.SocketBind: model.SocketBind,
 	v1alpha1.SocketListen: model.SocketListen, v1alpha1.SocketSend: model.SocketSend,
 }

@@ -15,14 +15,14 @@ func (t *runtimeTranslator) sockets(at *field.Path, s *v1alpha1.SocketSection) m
 	for i := range s.Rules {
 		r, where := &s.Rules[i], at.Child("rules").Index(i)
 		out := t.common(where, &r.RuntimeRule)
-		out.Operations = operations(t, where.Child("operations"), socketOperations, r.Operations)
+		out.Operations = operations(t, where.Child("operations"), SocketOperations, r.Operations)
 		t.socket(where, &r.SocketMatch, &out)
 		rules = append(rules, out)
 	}
 	for i := range s.Exceptions {
 		e, where := &s.Exceptions[i], at.Child("exceptions").Index(i)
 		out := t.exception(where, &e.RuntimeException)
-		out.Operations = operations(t, where.Child("operations"), socketOperations, e.Operations)
+		out.Operations = operations(t, where.Child("operations"), SocketOperations, e.Operations)
 		t.socket(where, &e.SocketMatch, &out)
 		t.narrow(where, "socket", "operations, protocols, peers or from", &out)
 		exceptions = append(exceptions, out)

@@ -1,0 +1,311 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/cmd/palisade/judge"
+	"palisade.dev/palisade/nodeagent/events"
+	"palisade.dev/palisade/nodeagent/flows"
+	"palisade.dev/palisade/policy/analysis"
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/policy/translate"
+)
+
+type replayOptions struct {
+	source source
+	files  []string
+	output string
+	all    bool
+}
+
+func newReplay(e *env) *cobra.Command {
+	var o replayOptions
+	cmd := &cobra.Command{
+		Use:   "replay",
+		Short: "Say what changed policies would have denied of what was recorded",
+		Long: `Replay asks policies about recorded events, operation by operation: what was
+allowed then and would be denied now, and the other way round, each once, with how
+often it happened and which rule decides. Nothing is enforced and nothing runs.
+
+Policies, pods and namespaces come from manifests (-f) or from the cluster. An event
+of a pod that is not there any more is counted as not judged.
+
+What a policy in mode Audit would deny is listed as staged. The exit code is 3 if
+something that was allowed would be denied.`,
+		Example: `  # Would the policy that propose made deny anything of last week?
+  palisade replay --events events.jsonl -f manifests/ -f db.yaml
+
+  # For scripts, all operations:
+  palisade replay --events events.jsonl -f manifests/ --all -o json | jq 'select(.verdict != .was)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
+	}
+	o.source.addFlags(cmd.Flags())
+	f := cmd.Flags()
+	f.StringArrayVar(&o.files, "events", nil, "recorded events (palisade events -o json); - is standard input; may be repeated")
+	f.StringVarP(&o.output, "output", "o", "table", "table or json")
+	f.BoolVar(&o.all, "all", false, "list the operations whose verdict stays the same, too")
+	return cmd
+}
+
+func (o *replayOptions) run(ctx context.Context, e *env) error {
+	if err := checkFormat(o.output, "table", "json"); err != nil {
+		return err
+	}
+	if len(o.files) == 0 {
+		return errors.New("--events: name a file of recorded events, or - for standard input")
+	}
+	world, err := o.source.world(ctx, e)
+	if err != nil {
+		return err
+	}
+	compiled, err := judge.Compile(world.Cluster)
+	if err != nil {
+		return err
+	}
+	tables, err := analysis.FromTables(compiled.Nodes, compiled.Common)
+	if err != nil {
+		return err
+	}
+	r := newReplayed(world.Cluster, tables)
+	if err := readRecorded(ctx, e, o.files, r.line); err != nil {
+		return err
+	}
+	rows := r.sorted(o.all)
+	if o.output == "json" {
+		err = printList(e.stdout, rows)
+	} else {
+		err = r.print(e.stdout, rows)
+	}
+	if err != nil {
+		return err
+	}
+	if r.denied > 0 {
+		return errDeny
+	}
+	return nil
+}
+
+// replayRow is one operation, however often it was recorded. Fields only grow.
+type replayRow struct {
+	Who       string        `json:"who"`
+	Process   string        `json:"process,omitempty"`
+	Operation string        `json:"operation"`
+	Object    string        `json:"object"`
+	Times     int           `json:"times"`
+	Was       string        `json:"was"`
+	Verdict   string        `json:"verdict"`
+	By        decisionJSON  `json:"by"`
+	Staged    *decisionJSON `json:"staged,omitempty"`
+}
+
+func (r *replayRow) changed() bool {
+	return r.Was != r.Verdict || r.Staged != nil
+}
+
+type replayed struct {
+	pods   map[string]model.UID // by NAMESPACE/NAME
+	tables *analysis.Tables
+
+	rows     map[string]*replayRow
+	events   int
+	lost     uint64
+	unknown  map[string]int // events by pod that is not there
+	unjudged int            // events that no policy can be asked about
+	denied   int            // events that were allowed
+}
+
+func newReplayed(c model.Cluster, tables *analysis.Tables) *replayed {
+	r := &replayed{pods: map[string]model.UID{}, tables: tables, rows: map[string]*replayRow{}, unknown: map[string]int{}}
+	for i := range c.Endpoints {
+		if p := &c.Endpoints[i]; p.ID.Kind == model.EndpointPod {
+			r.pods[p.ID.String()] = p.UID
+		}
+	}
+	return r
+}
+
+func (r *replayed) line(line []byte) error {
+	return events.Read(line, func(e events.Event) error {
+		r.events++
+		return r.take(e)
+	}, func(l flows.Losses) error {
+		r.lost += l.Lost
+		return nil
+	})
+}
+
+func (r *replayed) take(e events.Event) error {
+	who := analysis.Container{Node: model.NodeName(e.Node)}
+	if e.Pod != nil {
+		pod := e.Pod.Namespace + "/" + e.Pod.Name
+		uid, ok := r.pods[pod]
+		if !ok {
+			r.unknown[pod]++
+			return nil
+		}
+		who = analysis.Container{UID: string(uid)}
+	}
+	if e.Container != nil {
+		who.Name = e.Container.Name
+	}
+	operations := operationsOf(e)
+	if len(operations) == 0 {
+		r.unjudged++
+		return nil
+	}
+	var worst model.Judgement
+	for i, op := range operations {
+		j, err := r.tables.JudgeRuntime(who, op)
+		if err != nil {
+			return err
+		}
+		// Both ends of a rename count, the stricter more.
+		if i == 0 || j.Enforced.Verdict > worst.Enforced.Verdict {
+			worst.Enforced = j.Enforced
+		}
+		if i == 0 || j.Staged.Verdict > worst.Staged.Verdict {
+			worst.Staged = j.Staged
+		}
+	}
+	r.note(e, worst)
+	return nil
+}
+
+func (r *replayed) note(e events.Event, j model.Judgement) {
+	row := replayRow{
+		Who: e.String(), Process: e.Process.Executable, Operation: e.Operation(), Object: e.Object(),
+		Was: string(e.Verdict), Verdict: j.Enforced.Verdict.String(), By: decisionOf(j.Enforced),
+	}
+	if staged := decisionOf(j.Staged); staged.Verdict != row.Verdict {
+		row.Staged = &staged
+	}
+	if row.Was == string(flows.Allow) && row.Verdict != row.Was {
+		r.denied++
+	}
+	key := strings.Join([]string{row.Who, row.Process, row.Operation, row.Object, row.Was}, "\x00")
+	if r.rows[key] == nil {
+		r.rows[key] = &row
+	}
+	r.rows[key].Times++
+}
+
+// sorted lists the rows, what is denied newly first.
+func (r *replayed) sorted(all bool) []replayRow {
+	var out []replayRow
+	for _, row := range r.rows {
+		if all || row.changed() {
+			out = append(out, *row)
+		}
+	}
+	newly := func(x replayRow) int {
+		switch {
+		case x.Was == string(flows.Allow) && x.Verdict != x.Was:
+			return 0
+		case x.Was != x.Verdict:
+			return 1
+		}
+		return 2
+	}
+	slices.SortFunc(out, func(a, b replayRow) int {
+		return cmp.Or(cmp.Compare(newly(a), newly(b)), cmp.Compare(a.Who, b.Who), cmp.Compare(a.Process, b.Process),
+			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Was, b.Was))
+	})
+	return out
+}
+
+func (r *replayed) print(out io.Writer, rows []replayRow) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if len(rows) > 0 {
+		fmt.Fprintln(w, "WAS\tWOULD BE\tTIMES\tWHO\tPROCESS\tOPERATION\tOBJECT\tDECIDED BY")
+	}
+	for _, x := range rows {
+		by := x.By.Tier + " " + x.By.Policy + " " + x.By.Rule
+		if x.Staged != nil {
+			by += fmt.Sprintf(" (staged: %s by %s %s)", x.Staged.Verdict, x.Staged.Policy, x.Staged.Rule)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", x.Was, x.Verdict, x.Times, x.Who, x.Process, x.Operation, x.Object, by)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%d of %d events were allowed and would be denied\n", r.denied, r.events)
+	if err == nil && r.lost > 0 {
+		_, err = fmt.Fprintf(out, "%d events were lost while recording\n", r.lost)
+	}
+	for _, pod := range slices.Sorted(maps.Keys(r.unknown)) {
+		if err == nil {
+			_, err = fmt.Fprintf(out, "not judged: %d events of %s, which is not there\n", r.unknown[pod], pod)
+		}
+	}
+	return err
+}
+
+// operationsOf are the questions that an event stands for; none for an exit, and
+// for what policies do not judge.
+func operationsOf(e events.Event) []model.Operation {
+	op := model.Operation{Executable: e.Process.Executable, Arguments: e.Process.Arguments}
+	for _, a := range e.Ancestors {
+		op.Ancestry = append(op.Ancestry, a.Executable)
+	}
+	switch {
+	case e.Exec != nil:
+		op.Section, op.Path, op.Origin, op.Mapping = model.SectionExecutables, e.Exec.Path, translate.OriginBits[v1alpha1.Origin(e.Exec.Origin)], e.Exec.Mapping
+	case e.File != nil:
+		op.Section, op.Path, op.Origin = model.SectionFiles, e.File.Path, translate.OriginBits[v1alpha1.Origin(e.File.Origin)]
+		for _, name := range e.File.Operations {
+			op.Bits |= uint32(translate.FileOperations[v1alpha1.FileOperation(name)])
+		}
+		if op.Bits == 0 {
+			return nil
+		}
+		if e.File.Target != "" {
+			target := op
+			target.Path, target.Bits = e.File.Target, op.Bits|uint32(model.FileCreate)
+			return []model.Operation{op, target}
+		}
+	case e.Privilege != nil:
+		op.Section = model.SectionPrivileges
+		op.Bits = uint32(translate.PrivilegeOperations[v1alpha1.PrivilegeOperation(e.Privilege.Operation)])
+		op.Capability = uint8(max(0, slices.Index(v1alpha1.Capabilities, v1alpha1.Capability(e.Privilege.Capability))))
+		if op.Bits == 0 {
+			return nil
+		}
+	case e.Network != nil:
+		op.Section = model.SectionNetwork
+		op.Bits = uint32(translate.SocketOperations[v1alpha1.SocketOperation(e.Network.Operation)])
+		op.Proto, op.Address, op.Port = protocolNumber(e.Network.Protocol), e.Network.Address, model.Port(e.Network.Port)
+		if op.Bits == 0 {
+			return nil
+		}
+	default:
+		return nil
+	}
+	return []model.Operation{op}
+}
+
+// protocolNumber reads what flows.Protocol writes.
+func protocolNumber(name string) model.Protocol {
+	for _, p := range []model.Protocol{model.ProtoICMP, model.ProtoTCP, model.ProtoUDP, model.ProtoICMPv6, model.ProtoSCTP} {
+		if flows.Protocol(uint8(p)) == name {
+			return p
+		}
+	}
+	n, err := strconv.ParseUint(name, 10, 8)
+	if err != nil {
+		return model.ProtoAny
+	}
+	return model.Protocol(n)
+}
