@@ -15,6 +15,9 @@ type runtimePart struct {
 	listed     []string // the address groups that rules name, sorted
 }
 
+// matters reports whether the part can change a verdict.
+func (p *runtimePart) matters() bool { return p != nil && len(p.rules) > 0 }
+
 // about reports whether the policy is about a container of this name. General
 // policies are about every name but the sandbox's.
 func (p *runtimePart) about(container string) bool {

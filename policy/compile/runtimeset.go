@@ -60,7 +60,7 @@ func (c *Compiler) runtimeSeats(policies []*policy) []runtimeSeat {
 	var names []string
 	any := false
 	for _, p := range policies {
-		if p.runtime == nil {
+		if !p.runtime.matters() {
 			continue
 		}
 		any = any || len(p.runtime.containers) == 0
@@ -74,7 +74,7 @@ func (c *Compiler) runtimeSeats(policies []*policy) []runtimeSeat {
 	for _, name := range slices.Compact(names) {
 		var about []*policy
 		for _, p := range policies {
-			if p.runtime != nil && p.runtime.about(name) {
+			if p.runtime.matters() && p.runtime.about(name) {
 				about = append(about, p)
 			}
 		}

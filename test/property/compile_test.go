@@ -26,6 +26,9 @@ func TestIncrementalIsFull(t *testing.T) {
 		if h.seed%3 == 0 {
 			options = compile.Options{CellsPerRuleset: 4 + int(h.seed/3%12), CellsPerNode: 20 + int(h.seed/36%60)}
 		}
+		if h.seed%4 == 0 {
+			options.RuntimeRules = 2 + int(h.seed/4%10)
+		}
 		w, inc := newWorld(), compile.New(options)
 		s := &shadow{snapshot.NewSet(), map[model.NodeName]*snapshot.Set{}}
 		for _, commit := range h.commits {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"palisade.dev/palisade/policy/compile"
 	"palisade.dev/palisade/policy/model"
@@ -79,7 +80,7 @@ func (w *world) editPolicy(r *rand.Rand, c *compile.Compiler) {
 	}
 	was := w.policies[ref]
 	p, order := was.policy, was.order
-	switch r.IntN(7) {
+	switch r.IntN(9) {
 	case 0:
 		p.Mode = 1 - p.Mode
 	case 1:
@@ -95,6 +96,24 @@ func (w *world) editPolicy(r *rand.Rand, c *compile.Compiler) {
 		slices.Reverse(p.Egress)
 	case 6:
 		order++
+	case 7, 8:
+		if p.Runtime == nil {
+			return
+		}
+		runtime := *p.Runtime
+		p.Runtime = &runtime
+		s := model.Section(r.IntN(model.Sections))
+		section := &runtime.Sections[s]
+		switch r.IntN(4) {
+		case 0:
+			section.Isolates = p.Tier != model.TierAdmin && !section.Isolates
+		case 1:
+			section.Rules = nil
+		case 2:
+			section.Rules = []model.RuntimeRule{drawRuntimeRule(r, s, "r-0"), drawRuntimeRule(r, s, "r-9")}
+		case 3:
+			runtime.Containers = sorted(r, 2, containerNames, strings.Compare)
+		}
 	}
 	w.putPolicy(p, order, c)
 }
@@ -106,7 +125,7 @@ func (w *world) editEndpoint(r *rand.Rand, c *compile.Compiler) {
 		return
 	}
 	e := w.endpoints[pick(r, ids)]
-	switch r.IntN(4) {
+	switch r.IntN(5) {
 	case 0:
 		e.Labels = drawLabels(r)
 	case 1:
@@ -117,6 +136,13 @@ func (w *world) editEndpoint(r *rand.Rand, c *compile.Compiler) {
 		if e.ID.Kind == model.EndpointPod {
 			e.Node = model.NodeName(pick(r, nodeNames))
 		}
+	case 4:
+		if e.ID.Kind == model.EndpointPod {
+			e.HostNetwork = !e.HostNetwork
+		}
+	}
+	if e.HostNetwork {
+		e.Addresses = nil
 	}
 	w.endpoints[e.ID] = e
 	c.PutEndpoint(e)

@@ -234,11 +234,24 @@ func drawPolicy(r *rand.Rand) model.Policy {
 		p.Priority = int32(r.IntN(3))
 		p.Ref = model.PolicyRef{Kind: model.KindClusterwide, Name: name + p.Tier.String()}
 		p.Subject = drawSubject(r, drawNamespaces(r))
+		if chance(r, 2) {
+			p.Runtime = drawRuntime(r, p.Tier)
+			if chance(r, 3) {
+				p.Subject = model.Subject{Kind: model.EndpointNode, Labels: drawSelector(r)}
+				return p
+			}
+		}
 		p.Ingress, p.Egress = drawRules(r, "in", actions), drawRules(r, "out", actions)
 		return p
 	}
 	p.Tier = model.TierNamespace
 	ns := pick(r, namespaceNames)
+	if chance(r, 2) {
+		p.Ref = model.PolicyRef{Kind: model.KindRuntime, Namespace: ns, Name: name}
+		p.Subject = model.Subject{Namespaces: model.NamespaceMatch{Name: ns}, Labels: drawSelector(r)}
+		p.Runtime = drawRuntime(r, p.Tier)
+		return p
+	}
 	p.Ref = model.PolicyRef{Kind: pick(r, []model.PolicyKind{model.KindNetworkPolicy, model.KindUpstream}), Namespace: ns, Name: name}
 	p.Subject = drawSubject(r, model.NamespaceMatch{Name: ns})
 	p.IsolateIngress, p.IsolateEgress = chance(r, 2), chance(r, 2)
@@ -284,6 +297,13 @@ func (w *world) drawEndpoint(r *rand.Rand, id model.EndpointID) model.Endpoint {
 	case model.EndpointPod:
 		e.UID = model.UID(id.String())
 		e.Node = model.NodeName(pick(r, append([]string{""}, nodeNames...)))
+		if chance(r, 4) {
+			e.ConfigHash = "hash of " + id.String()
+		}
+		if chance(r, 5) {
+			e.HostNetwork, e.Addresses = true, nil
+			return e
+		}
 	}
 	e.Ports = some(r, 0, 2, func() model.NamedPort {
 		return model.NamedPort{Name: pick(r, portNames), Proto: pick(r, protocols), Port: pick(r, ports)}
