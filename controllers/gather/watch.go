@@ -20,6 +20,7 @@ import (
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/controllers/accepted"
 	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/policy/translate"
 )
 
 // CacheOptions narrows the informers to what is needed: of pods and nodes the
@@ -67,16 +68,18 @@ func stripPod(obj any) (any, error) {
 	return out, nil
 }
 
-// configHash is the annotation that holds it.
-const configHash = "kubernetes.io/config.hash"
-
-// stripAnnotations keeps the name by which static pods have cgroups.
+// stripAnnotations keeps what tells static pods, and by which name they have cgroups.
 func stripAnnotations(all map[string]string) map[string]string {
-	hash, ok := all[configHash]
-	if !ok {
-		return nil
+	var out map[string]string
+	for _, key := range []string{corev1.MirrorPodAnnotationKey, translate.AnnotationConfigHash} {
+		if value, ok := all[key]; ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[key] = value
+		}
 	}
-	return map[string]string{configHash: hash}
+	return out
 }
 
 // ended forgets the phases that make no difference, so that a pod that starts

@@ -30,7 +30,7 @@ func Policy(before v1alpha1.PolicyStatus, f Facts) v1alpha1.PolicyStatus {
 	if news(before.ObservedGeneration, before.Conditions, &f) {
 		after.SnapshotGeneration = f.Snapshot
 	}
-	after.ExpiredExceptions = f.expiredExceptions()
+	after.ExpiredExceptions = v1alpha1.Ended(f.Exceptions, f.Now)
 	after.Endpoints = int32(f.Endpoints)
 	after.Nodes, after.Failures = count(f.Nodes)
 

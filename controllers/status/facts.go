@@ -1,7 +1,6 @@
 package status
 
 import (
-	"slices"
 	"time"
 )
 
@@ -59,18 +58,6 @@ type Facts struct {
 	Nodes    []Node // sorted by name
 	// Exceptions says when those of its runtime sections end, by SECTION/NAME.
 	Exceptions map[string]time.Time
-}
-
-// expiredExceptions lists the exceptions that have ended, sorted.
-func (f *Facts) expiredExceptions() []string {
-	var out []string
-	for name, at := range f.Exceptions {
-		if !f.Now.Before(at) {
-			out = append(out, name)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // expired reports whether the policy has expired.

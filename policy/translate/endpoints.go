@@ -54,19 +54,16 @@ func Pod(pod *corev1.Pod) (model.Endpoint, bool, error) {
 	return out, true, nil
 }
 
-// The annotations by which the kubelet marks the mirror of a static pod, and tells
-// the hash of its manifest, which is what it calls the pod itself by.
-const (
-	annotationMirror = corev1.MirrorPodAnnotationKey
-	annotationHash   = "kubernetes.io/config.hash"
-)
+// AnnotationConfigHash is the annotation by which the kubelet tells the hash of a
+// static pod's manifest, which is what it calls the pod itself by.
+const AnnotationConfigHash = "kubernetes.io/config.hash"
 
 // configHash is what a static pod's cgroups are named after; empty for other pods.
 // Whoever may create pods may write these annotations, so that nothing is taken
 // for a hash that could be another pod's UID.
 func configHash(pod *corev1.Pod) string {
-	hash := pod.Annotations[annotationHash]
-	if _, mirror := pod.Annotations[annotationMirror]; !mirror || len(hash) != 32 || strings.Trim(hash, "0123456789abcdef") != "" {
+	hash := pod.Annotations[AnnotationConfigHash]
+	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; !mirror || len(hash) != 32 || strings.Trim(hash, "0123456789abcdef") != "" {
 		return ""
 	}
 	return hash

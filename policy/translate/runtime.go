@@ -3,7 +3,6 @@ package translate
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -195,37 +194,4 @@ func (t *runtimeTranslator) runtimeAction(at *field.Path, a v1alpha1.Action) mod
 	}
 	t.add(at, "write Accept, Audit, Deny or Kill", "%q is no action of a runtime rule", a)
 	return model.RuntimeDeny
-}
-
-// ExpiredExceptions lists the exceptions of sections whose expiresAt is not after
-// now, as a policy's status lists them.
-func ExpiredExceptions(rules *v1alpha1.RuntimeRules, now time.Time) []string {
-	var out []string
-	look := func(s model.Section, e *v1alpha1.RuntimeException) {
-		if !e.ExpiresAt.After(now) {
-			out = append(out, s.String()+"/"+string(e.Name))
-		}
-	}
-	if s := rules.Executables; s != nil {
-		for i := range s.Exceptions {
-			look(model.SectionExecutables, &s.Exceptions[i].RuntimeException)
-		}
-	}
-	if s := rules.Files; s != nil {
-		for i := range s.Exceptions {
-			look(model.SectionFiles, &s.Exceptions[i].RuntimeException)
-		}
-	}
-	if s := rules.Privileges; s != nil {
-		for i := range s.Exceptions {
-			look(model.SectionPrivileges, &s.Exceptions[i].RuntimeException)
-		}
-	}
-	if s := rules.Network; s != nil {
-		for i := range s.Exceptions {
-			look(model.SectionNetwork, &s.Exceptions[i].RuntimeException)
-		}
-	}
-	slices.Sort(out)
-	return out
 }

@@ -3,7 +3,6 @@ package translate
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -196,20 +195,5 @@ func TestClusterwideRuntimeRefuses(t *testing.T) {
 				t.Errorf("error %v, want %q", err, tc.want)
 			}
 		})
-	}
-}
-
-func TestExpiredExceptions(t *testing.T) {
-	rtp := read[v1alpha1.RuntimePolicy](t, `
-spec:
-  files: {exceptions: [{name: b, expiresAt: "2026-01-01T00:00:00Z"}, {name: c, expiresAt: "2026-01-02T00:00:00Z"}]}
-  executables: {exceptions: [{name: z, expiresAt: "2025-01-01T00:00:00Z"}]}
-  privileges: {exceptions: [{name: p, expiresAt: "2025-01-01T00:00:00Z"}]}
-  network: {exceptions: [{name: net, expiresAt: "2025-01-01T00:00:00Z"}]}
-`)
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	want := []string{"executables/z", "files/b", "network/net", "privileges/p"}
-	if d := cmp.Diff(want, ExpiredExceptions(&rtp.Spec.RuntimeRules, now)); d != "" {
-		t.Error(d)
 	}
 }

@@ -145,7 +145,7 @@ func (b *builder) policies(now time.Time) {
 	for i := range b.objects.ClusterwidePolicies {
 		c := b.objects.ClusterwidePolicies[i].DeepCopy()
 		if c.Spec.Runtime != nil {
-			c.Status.ExpiredExceptions = append(c.Status.ExpiredExceptions, translate.ExpiredExceptions(&c.Spec.Runtime.RuntimeRules, now)...)
+			c.Status.ExpiredExceptions = append(c.Status.ExpiredExceptions, v1alpha1.Ended(c.Spec.Runtime.Exceptions(), now)...)
 		}
 		p, err := translate.ClusterwidePolicy(c)
 		add(v1alpha1.GroupVersion.WithKind(v1alpha1.KindClusterwidePolicy), c.ObjectMeta, p, c.Spec.ExpiresAt, err)
@@ -157,7 +157,7 @@ func (b *builder) policies(now time.Time) {
 	}
 	for i := range b.objects.RuntimePolicies {
 		r := b.objects.RuntimePolicies[i].DeepCopy()
-		r.Status.ExpiredExceptions = append(r.Status.ExpiredExceptions, translate.ExpiredExceptions(&r.Spec.RuntimeRules, now)...)
+		r.Status.ExpiredExceptions = append(r.Status.ExpiredExceptions, v1alpha1.Ended(r.Spec.Exceptions(), now)...)
 		p, err := translate.RuntimePolicy(r)
 		add(v1alpha1.GroupVersion.WithKind(v1alpha1.KindRuntimePolicy), r.ObjectMeta, p, r.Spec.ExpiresAt, err)
 	}
