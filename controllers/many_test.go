@@ -18,7 +18,7 @@ import (
 	"palisade.dev/palisade/test/poll"
 )
 
-// slow is a clock by which a minute is a second, so that no machine is too slow
+// slow is a clock by which an hour is a second, so that no machine is too slow
 // for what may be held back for a while.
 type slow struct {
 	*shifted
@@ -27,7 +27,7 @@ type slow struct {
 
 func newSlowClock() *slow { return &slow{newClock(), time.Now()} }
 
-func (c *slow) Now() time.Time                  { return c.start.Add(time.Since(c.start) / 60) }
+func (c *slow) Now() time.Time                  { return c.start.Add(time.Since(c.start) / 3600) }
 func (c *slow) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
 // TestManyPolicies: a policy that is acknowledged soon costs one write of its
@@ -53,6 +53,7 @@ func TestManyPolicies(t *testing.T) {
 	w.create(first)
 	w.expect(first, "Ready=True/Realized")
 
+	patient := poll.Pace{Every: 500 * time.Millisecond, For: 10 * time.Minute}
 	// The node is slower than whoever applies them.
 	statuses := w.watch()
 	started := time.Now()
@@ -60,7 +61,7 @@ func TestManyPolicies(t *testing.T) {
 	for i := range policies {
 		w.create(w.isolate(fmt.Sprintf("p-%d", i), "db", fmt.Sprintf("web-%d", i)))
 	}
-	poll.Until(w, "all policies being compiled", func() error {
+	patient.Until(w, "all policies being compiled", func() error {
 		compiled := 0
 		for _, ref := range c.Engine.Policies() {
 			if o, ok := c.Engine.Outcome(gather.Object{Policy: ref}); ok && o.Accepted && ref.Namespace == w.namespace {
@@ -74,7 +75,7 @@ func TestManyPolicies(t *testing.T) {
 	})
 	held.Store(false)
 	close(release)
-	poll.Until(w, "all policies being Ready", func() error {
+	patient.Until(w, "all policies being Ready", func() error {
 		var list v1alpha1.NetworkPolicyList
 		if err := w.client.List(context.Background(), &list, client.InNamespace(w.namespace)); err != nil {
 			return err
