@@ -218,28 +218,40 @@ func TestTypedObjectsWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := &v1alpha1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "typed", Namespace: "default"},
-		Spec: v1alpha1.NetworkPolicySpec{
-			Subject: v1alpha1.NetworkPolicySubject{Pods: &v1alpha1.LabelSelector{}},
-			Isolate: v1alpha1.IsolateIngress,
-		},
+	meta := metav1.ObjectMeta{Name: "typed", Namespace: "default"}
+	network := &v1alpha1.NetworkPolicy{ObjectMeta: meta, Spec: v1alpha1.NetworkPolicySpec{
+		Subject: v1alpha1.NetworkPolicySubject{Pods: &v1alpha1.LabelSelector{}},
+		Isolate: v1alpha1.IsolateIngress,
+	}}
+	runs := &v1alpha1.RuntimePolicy{ObjectMeta: meta, Spec: v1alpha1.RuntimePolicySpec{RuntimeRules: v1alpha1.RuntimeRules{
+		Files: &v1alpha1.FileSection{Rules: []v1alpha1.FileRule{{RuntimeRule: v1alpha1.RuntimeRule{Name: "a", Action: v1alpha1.ActionDeny}}}},
+	}}}
+	for _, tc := range []struct {
+		policy client.Object
+		status *v1alpha1.PolicyStatus
+	}{{network, &network.Status}, {runs, &runs.Status}} {
+		if err := typed.Create(t.Context(), tc.policy); err != nil {
+			t.Fatal(err)
+		}
+		if err := typed.Get(t.Context(), client.ObjectKeyFromObject(tc.policy), tc.policy); err != nil {
+			t.Fatal(err)
+		}
+		if tc.status.ObservedGeneration != -1 || len(tc.status.Conditions) != 3 {
+			t.Errorf("status %+v, want observedGeneration -1 and three conditions", tc.status)
+		}
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(tc.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkUnknown(t, &unstructured.Unstructured{Object: content},
+			[]string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady})
 	}
-	if err := typed.Create(t.Context(), policy); err != nil {
-		t.Fatal(err)
+	// What a rule leaves out is as the schema says.
+	rule := runs.Spec.Files.Rules[0]
+	if rule.IncludeDescendants == nil || !*rule.IncludeDescendants || runs.Spec.Files.Default != v1alpha1.ActionAccept ||
+		runs.Spec.MinimumBackend != v1alpha1.BackendAny || runs.Spec.Mode != v1alpha1.ModeEnforce {
+		t.Errorf("defaults of %+v", runs.Spec)
 	}
-	if err := typed.Get(t.Context(), client.ObjectKeyFromObject(policy), policy); err != nil {
-		t.Fatal(err)
-	}
-	if policy.Status.ObservedGeneration != -1 || len(policy.Status.Conditions) != 3 {
-		t.Errorf("status %+v, want observedGeneration -1 and three conditions", policy.Status)
-	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkUnknown(t, &unstructured.Unstructured{Object: content},
-		[]string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady})
 }
 
 // checkUnknown wants exactly these conditions, each Unknown and Pending.

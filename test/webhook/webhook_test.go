@@ -58,6 +58,7 @@ func TestAdmission(t *testing.T) {
 	t.Run("bad with the reason", func(t *testing.T) { c.testRefused(t) })
 	t.Run("over budget", func(t *testing.T) { c.testBudget(t) })
 	t.Run("the policy system", func(t *testing.T) { c.testLockout(t) })
+	t.Run("runtime policies", func(t *testing.T) { c.testRuntime(t) })
 	t.Run("overlap", func(t *testing.T) { c.testOverlap(t) })
 	t.Run("the Admin tier needs write-admin", func(t *testing.T) { c.testAdminTier(t) })
 
@@ -118,6 +119,30 @@ func (c *cluster) testBudget(t *testing.T) {
 	err := c.client.Create(t.Context(), networkPolicy("large"))
 	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "it compiles to 101 entries, the budget is 100") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+func (c *cluster) testRuntime(t *testing.T) {
+	policy := &v1alpha1.RuntimePolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "no-shell"},
+		Spec: v1alpha1.RuntimePolicySpec{RuntimeRules: v1alpha1.RuntimeRules{Executables: &v1alpha1.ExecutableSection{
+			Rules: []v1alpha1.ExecutableRule{{
+				RuntimeRule: v1alpha1.RuntimeRule{Name: "shell", Action: v1alpha1.ActionKill},
+				PathMatch:   v1alpha1.PathMatch{Paths: []v1alpha1.Path{"/usr/bin/dash"}},
+			}},
+		}}},
+	}
+	var got recorder
+	warned := c.clientFor(t, func(cfg *rest.Config) { cfg.WarningHandler = &got })
+	create(t, warned, policy)
+	if want := "palisade: rule 17 (a subject that is the whole namespace): spec.subject.pods: "; !strings.Contains(got.all(), want) {
+		t.Errorf("warnings %q, want one with %q", got.all(), want)
+	}
+	c.budget.entries.Store(101)
+	defer c.budget.entries.Store(0)
+	large := &v1alpha1.RuntimePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "large"}, Spec: policy.Spec}
+	if err := c.client.Create(t.Context(), large); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "rule 30") {
+		t.Errorf("err = %v, want a refusal by rule 30", err)
 	}
 }
 
