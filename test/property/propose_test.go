@@ -1,0 +1,103 @@
+package property
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
+
+	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/policy/propose"
+	"palisade.dev/palisade/policy/reference"
+	"palisade.dev/palisade/policy/translate"
+)
+
+// TestProposedPolicyAllowsWhatWasSeen: enforced, the policy that propose makes denies
+// nothing of what it was made from, and something that was never seen.
+func TestProposedPolicyAllowsWhatWasSeen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		seen := rapid.SliceOfN(rapid.Custom(observation), 1, 60).Draw(t, "seen")
+		all := propose.Sections{Executables: true, Files: true, Privileges: true, Network: true}
+		rtp := &v1alpha1.RuntimePolicy{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "learned"},
+			Spec:       v1alpha1.RuntimePolicySpec{RuntimeRules: propose.Propose(seen, all).Rules},
+		}
+		policy, err := translate.RuntimePolicy(rtp)
+		if err != nil {
+			t.Fatalf("what was proposed is refused: %v", err)
+		}
+		pod := model.Endpoint{ID: model.EndpointID{Kind: model.EndpointPod, Namespace: "shop", Name: "db"}, UID: "u", Node: "n"}
+		cluster := model.Cluster{Endpoints: []model.Endpoint{pod}, Policies: []model.Policy{policy}}
+		ask := func(op model.Operation) model.Verdict {
+			return reference.JudgeRuntime(cluster, pod.ID, "main", op).Enforced.Verdict
+		}
+		for _, o := range seen {
+			if op := question(o); ask(op) != model.Allow {
+				t.Fatalf("seen and denied: %+v by %+v", op, rtp.Spec.RuntimeRules)
+			}
+		}
+		if ask(model.Operation{Section: model.SectionExecutables, Path: "/never/seen", Origin: model.OriginImage}) == model.Allow {
+			t.Fatal("what was never seen is allowed")
+		}
+	})
+}
+
+func observation(t *rapid.T) propose.Observation {
+	o := propose.Observation{Pod: "shop/db"}
+	path := fmt.Sprintf("/%s/%s/f%d", rapid.SampledFrom([]string{"usr", "tmp", "proc", "var"}).Draw(t, "top"),
+		rapid.SampledFrom([]string{"bin", "7", "lib", "x"}).Draw(t, "directory"), rapid.IntRange(0, 12).Draw(t, "file"))
+	switch rapid.IntRange(0, 3).Draw(t, "section") {
+	case 0:
+		o.Executable = path
+		o.Origin = rapid.SampledFrom([]v1alpha1.Origin{"", v1alpha1.OriginImage, v1alpha1.OriginModified}).Draw(t, "origin")
+		o.Mapping = rapid.Bool().Draw(t, "mapping")
+	case 1:
+		o.File = path
+		o.Operations = rapid.SliceOfNDistinct(rapid.SampledFrom([]v1alpha1.FileOperation{
+			v1alpha1.FileRead, v1alpha1.FileWrite, v1alpha1.FileCreate, v1alpha1.FileDelete,
+		}), 1, 3, rapid.ID[v1alpha1.FileOperation]).Draw(t, "operations")
+	case 2:
+		o.Privilege = rapid.SampledFrom([]v1alpha1.PrivilegeOperation{v1alpha1.PrivilegeCapability, v1alpha1.PrivilegeSetUser, v1alpha1.PrivilegeMount}).Draw(t, "privilege")
+		if o.Privilege == v1alpha1.PrivilegeCapability {
+			o.Capability = rapid.SampledFrom(v1alpha1.Capabilities).Draw(t, "capability")
+		}
+	default:
+		o.Socket = rapid.SampledFrom([]v1alpha1.SocketOperation{v1alpha1.SocketConnect, v1alpha1.SocketBind, v1alpha1.SocketListen}).Draw(t, "socket")
+		o.Protocol = rapid.SampledFrom([]string{"tcp", "udp", "sctp"}).Draw(t, "protocol")
+		o.Port = uint16(rapid.IntRange(0, 12).Draw(t, "port"))
+		o.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(1, 12).Draw(t, "address"))})
+	}
+	return o
+}
+
+// question asks what an observation tells.
+func question(o propose.Observation) model.Operation {
+	op := model.Operation{Executable: "/usr/bin/main"}
+	switch {
+	case o.Executable != "":
+		op.Section, op.Path, op.Mapping = model.SectionExecutables, o.Executable, o.Mapping
+		if op.Origin = translate.OriginBits[o.Origin]; op.Origin == 0 {
+			op.Origin = model.OriginModified // not known then, something now
+		}
+	case o.File != "":
+		op.Section, op.Path, op.Origin = model.SectionFiles, o.File, model.OriginModified
+		for _, x := range o.Operations {
+			op.Bits |= uint32(translate.FileOperations[x])
+		}
+	case o.Privilege != "":
+		op.Section, op.Bits = model.SectionPrivileges, uint32(translate.PrivilegeOperations[o.Privilege])
+		for i, c := range v1alpha1.Capabilities {
+			if c == o.Capability {
+				op.Capability = uint8(i)
+			}
+		}
+	default:
+		op.Section, op.Bits = model.SectionNetwork, uint32(translate.SocketOperations[o.Socket])
+		op.Address, op.Port = o.Address, model.Port(o.Port)
+		op.Proto = map[string]model.Protocol{"tcp": model.ProtoTCP, "udp": model.ProtoUDP, "sctp": model.ProtoSCTP}[o.Protocol]
+	}
+	return op
+}
