@@ -10,8 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deniedPort is the port that the policies of these attacks close.
-const deniedPort = 7999
+// The ports that the policies of these attacks close, for connecting and sending,
+// for binding, and for listening.
+const (
+	deniedPort = 7999
+	bindPort   = 7998
+	listenPort = 7997
+)
 
 // Not in the library.
 const (
@@ -24,7 +29,7 @@ const (
 )
 
 var (
-	local4  = &unix.SockaddrInet4{Port: deniedPort, Addr: [4]byte{127, 0, 0, 1}}
+	local4  = loopback(deniedPort)
 	local6  = &unix.SockaddrInet6{Port: deniedPort, Addr: netip.IPv6Loopback().As16()}
 	mapped4 = &unix.SockaddrInet6{Port: deniedPort, Addr: netip.MustParseAddr("::ffff:127.0.0.1").As16()}
 )
@@ -90,7 +95,11 @@ func plainConnect(to unix.Sockaddr) func(fd int) error {
 	}
 }
 
-func plainBind(fd int) error { return unix.Bind(fd, local4) }
+func plainBind(fd int) error { return unix.Bind(fd, loopback(bindPort)) }
+
+func loopback(port int) *unix.SockaddrInet4 {
+	return &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
+}
 
 // patience is how long something that must come is waited for.
 const patience = 5 * time.Second
@@ -158,7 +167,7 @@ func gets(fd int) error {
 
 // connectx gives the address by setsockopt.
 func connectx(fd int) error {
-	address := sockaddr4()
+	address := sockaddr4(deniedPort)
 	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, sctpConnectx, pointer(&address), uintptr(len(address)), 0)
 	if e != noError {
 		return e
@@ -168,7 +177,7 @@ func connectx(fd int) error {
 }
 
 func bindx(fd int) error {
-	address := sockaddr4()
+	address := sockaddr4(bindPort)
 	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, sctpBindxAdd, pointer(&address), uintptr(len(address)), 0)
 	if e != noError {
 		return e
@@ -176,9 +185,9 @@ func bindx(fd int) error {
 	return nil
 }
 
-// sockaddr4 is local4 as the kernel has it.
-func sockaddr4() [16]byte {
-	return [16]byte{unix.AF_INET, 0, deniedPort >> 8, deniedPort & 0xff, 127, 0, 0, 1}
+// sockaddr4 is an address of this machine as the kernel has it.
+func sockaddr4(port uint16) [16]byte {
+	return [16]byte{unix.AF_INET, 0, byte(port >> 8), byte(port), 127, 0, 0, 1}
 }
 
 func datagram(send func(fd int) error) error {
@@ -204,7 +213,7 @@ func datagram(send func(fd int) error) error {
 func connectAndWrite(fd int) error { return plainConnect(local4)(fd) }
 
 func sendmmsg(fd int) error {
-	address, payload := sockaddr4(), []byte("!")
+	address, payload := sockaddr4(deniedPort), []byte("!")
 	var message struct {
 		unix.Msghdr
 		sent uint32
@@ -251,7 +260,7 @@ func binds(protocol int, bind func(fd int) error) error {
 	if err != nil {
 		return err
 	}
-	if a, ok := got.(*unix.SockaddrInet4); protocol != protoSCTP && (!ok || a.Port != deniedPort) {
+	if a, ok := got.(*unix.SockaddrInet4); protocol != protoSCTP && (!ok || a.Port != bindPort) {
 		return fmt.Errorf("%w: bound to %v", errNoEffect, got)
 	}
 	return nil
@@ -263,7 +272,7 @@ func listen(string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, local4)); err != nil {
+	if err := errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), unix.Bind(fd, loopback(listenPort))); err != nil {
 		return err
 	}
 	if err := unix.Listen(fd, 1); err != nil {
@@ -274,5 +283,5 @@ func listen(string) error {
 		return err
 	}
 	defer unix.Close(client)
-	return unix.Connect(client, local4)
+	return unix.Connect(client, loopback(listenPort))
 }

@@ -14,6 +14,7 @@ func init() {
 		"set-user":      func(string) error { return is(syscall.Setresuid(-1, 7, -1), os.Geteuid) },
 		"set-group":     func(string) error { return is(syscall.Setresgid(-1, 7, -1), os.Getegid) },
 		"set-groups":    func(string) error { return syscall.Setgroups([]int{7}) },
+		"priority":      priority,
 		"host-name":     hostName,
 		"raw-socket":    func(string) error { return socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) },
 		"raw-socket-6":  func(string) error { return socket(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6) },
@@ -27,6 +28,18 @@ func init() {
 func is(err error, now func() int) error {
 	if err == nil && now() != 7 {
 		err = errNoEffect
+	}
+	return err
+}
+
+// priority needs CAP_SYS_NICE.
+func priority(string) error {
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -5); err != nil {
+		return err
+	}
+	got, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err == nil && got != 25 { // 20 less the priority
+		err = fmt.Errorf("%w: the kernel says %d", errNoEffect, got)
 	}
 	return err
 }

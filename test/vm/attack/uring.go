@@ -160,7 +160,7 @@ func uringConnect(fd int) error {
 		return err
 	}
 	defer r.close()
-	address := sockaddr4()
+	address := sockaddr4(deniedPort)
 	if _, err := r.do(entry{op: opConnect, fd: int32(fd), address: uint64(pointer(&address)), offset: uint64(len(address))}); err != nil {
 		return err
 	}

@@ -107,12 +107,18 @@ func (x *Attack) Wait(prefix string) (string, error) {
 				x.rest = append(x.rest, text)
 				continue
 			}
+			if line == "end signal: killed" {
+				return "", ErrKilled
+			}
 			return "", fmt.Errorf("the attack ended (%s) and said: %s", strings.TrimPrefix(line, "end "), strings.Join(x.rest, " | "))
 		case <-timeout:
 			return "", fmt.Errorf("nothing in %s; it said: %s", unhurried, strings.Join(x.rest, " | "))
 		}
 	}
 }
+
+// ErrKilled says that the attack's own process was killed.
+var ErrKilled = errors.New("the attack was killed")
 
 // Go lets an attack go on that waits for the policy.
 func (x *Attack) Go() error {
@@ -123,6 +129,9 @@ func (x *Attack) Go() error {
 // Result waits for how the attack went: succeeded, or why not.
 func (x *Attack) Result() (Outcome, error) {
 	line, err := x.Wait("attack=")
+	if errors.Is(err, ErrKilled) {
+		return Outcome{Errno: "SIGKILL"}, nil
+	}
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,6 +74,9 @@ type PodSpec struct {
 	Systemd         bool   // cgroups are named as with systemd
 	Trees           []Tree // on the volume /data
 	SharePIDs       bool
+	// Bare pods have a sandbox's cgroup and no process in it: they start quickly,
+	// and their containers have namespaces of their own.
+	Bare bool
 }
 
 // Pod is a pod's cgroup, volume and sandbox.
@@ -116,6 +120,9 @@ func (n *Node) Start(spec PodSpec) (*Pod, error) {
 
 // StartSandbox starts the container that holds the pod's namespaces.
 func (p *Pod) StartSandbox() error {
+	if p.Bare {
+		return os.Mkdir(filepath.Join(p.Cgroup(), p.node.id()), 0o755)
+	}
 	c, err := p.prepare(Spec{Args: []string{"/pause"}}, true)
 	if err != nil {
 		return err
@@ -133,10 +140,31 @@ func (p *Pod) Close() error {
 	for i := len(p.containers) - 1; i >= 0; i-- {
 		err = errors.Join(err, p.containers[i].remove())
 	}
-	if rerr := os.Remove(p.Cgroup()); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
-		err = errors.Join(err, rerr)
+	// A cgroup goes when its last process has gone, which killing does not wait for.
+	for range 100 {
+		if gone := removeCgroup(p.Cgroup()); gone == nil {
+			return errors.Join(err, os.RemoveAll(p.volume))
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	return errors.Join(err, os.RemoveAll(p.volume))
+	return errors.Join(err, fmt.Errorf("pod %s: its cgroup does not go", p.Name))
+}
+
+// removeCgroup removes a cgroup and those in it.
+func removeCgroup(dir string) error {
+	children, err := filepath.Glob(filepath.Join(dir, "*/cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, c := range children {
+		if err := removeCgroup(filepath.Dir(c)); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(dir); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // command is one of runc's.

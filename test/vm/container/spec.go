@@ -36,7 +36,7 @@ func (c *Container) config(s Spec, sandbox bool) ([]byte, error) {
 	namespaces := []object{{"type": "mount"}}
 	for kind, file := range map[string]string{"network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"} {
 		n := object{"type": kind}
-		if !sandbox && (kind != "pid" || c.pod.SharePIDs) {
+		if !sandbox && !c.pod.Bare && (kind != "pid" || c.pod.SharePIDs) {
 			n["path"] = filepath.Join("/proc", c.pod.sandbox.pid, "ns", file)
 		}
 		namespaces = append(namespaces, n)

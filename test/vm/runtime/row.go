@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -22,7 +24,7 @@ type Row struct {
 	Pod string
 	// Volume puts the attacks' files on a volume instead of into the image.
 	Volume bool
-	// Spec is the policy, without its subject: in lists, $dir stands for the
+	// Spec is the policy, without its subject, or empty: in lists, $dir stands for the
 	// directory of each attack.
 	Spec string
 	// Held attacks begin before the policy is there.
@@ -77,8 +79,52 @@ func (r Row) Manifest() (string, error) {
 	return string(out), err
 }
 
-// Namespace is the one of all pods.
-const Namespace = "attacks"
+// Namespace is the one of all pods, Node where they are.
+const (
+	Namespace = "attacks"
+	Node      = "guest"
+)
+
+// when is the time at which manifests are read: no policy here expires.
+var when = time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+
+// Manifests are the node, its pods, and the rows' policies.
+func Manifests(rows []Row, pods []string) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: v1\nkind: Node\nmetadata: {name: %s}\nspec: {podCIDRs: [10.1.0.0/24]}\n", Node)
+	fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n", Namespace)
+	for i, p := range pods {
+		fmt.Fprintf(&b, "---\n%s", PodManifest(p, UID(p), i))
+	}
+	for _, r := range rows {
+		if r.Spec == "" {
+			continue
+		}
+		text, err := r.Manifest()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "---\n%s", text)
+	}
+	return b.String(), nil
+}
+
+// PodManifest is a pod of the node, the i-th.
+func PodManifest(name, uid string, i int) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {namespace: %s, name: %s, uid: %q, labels: {pod: %s}}
+spec: {nodeName: %s}
+status: {podIPs: [{ip: 10.1.%d.%d}]}
+`, Namespace, name, uid, name, Node, i/200, i%200+1)
+}
+
+// UID is that of the pod of a name.
+func UID(name string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // never an error
+	return fmt.Sprintf("%08x-0000-4000-8000-000000000000", h.Sum32())
+}
 
 // expand puts the directories in the place of $dir.
 func (r Row) expand(v any) any {

@@ -176,7 +176,7 @@ var Rows = []Row{
 	},
 	{
 		Name: "bind-forms", What: "taking a port, by every protocol", Pod: "bind", Attacks: []string{"bind", "bind-mptcp", "bind-sctp", "bindx-sctp"},
-		Spec: `network: {rules: [{name: port, action: Deny, operations: [Bind], protocols: [{tcp: {destinationPort: {number: 7999}}}, {sctp: {destinationPort: {number: 7999}}}]}]}`,
+		Spec: `network: {rules: [{name: port, action: Deny, operations: [Bind], protocols: [{tcp: {destinationPort: {number: 7998}}}, {sctp: {destinationPort: {number: 7998}}}]}]}`,
 	},
 	{
 		Name: "listen", What: "waiting for connections, also at a port that the kernel chooses", Pod: "listen", Attacks: []string{"listen", "listen-unbound"},

@@ -10,4 +10,6 @@ const (
 	LibC    = "/lib/x86_64-linux-gnu/libc.so.6"
 	// Module is a kernel module that no test needs otherwise.
 	Module = "/modules/nft_masq.ko"
+	// FullVariable asks for full counts.
+	FullVariable = "PALISADE_FULL"
 )

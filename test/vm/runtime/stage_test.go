@@ -39,7 +39,7 @@ var files = map[string]map[string]string{
 // newStage makes a node whose image holds what the rows' attacks need.
 func newStage(t *testing.T, rows []Row) *stage {
 	t.Helper()
-	var trees []container.Tree
+	trees := []container.Tree{{At: "/rows"}}
 	for _, r := range rows {
 		if !r.Volume {
 			trees = append(trees, r.Trees(files)...)
@@ -59,15 +59,6 @@ func newStage(t *testing.T, rows []Row) *stage {
 	return s
 }
 
-// uid is the UID of a pod of the stage.
-func uid(name string) string {
-	n := 0
-	for _, c := range name {
-		n = (n*31 + int(c)) % 0xffffffff
-	}
-	return fmt.Sprintf("%08x-0000-4000-8000-000000000000", n)
-}
-
 // pod starts a pod with a container for the attacks of its rows; for control it has
 // those of all rows.
 func (s *stage) pod(name string) *podOnStage {
@@ -75,7 +66,7 @@ func (s *stage) pod(name string) *podOnStage {
 	if p := s.pods[name]; p != nil {
 		return p
 	}
-	spec := container.PodSpec{Namespace: Namespace, Name: name, UID: uid(name), SharePIDs: strings.Contains(name, "foreign")}
+	spec := container.PodSpec{Namespace: Namespace, Name: name, UID: UID(name), SharePIDs: strings.Contains(name, "foreign")}
 	for _, r := range s.rows {
 		if r.Volume && (r.PodName() == name || strings.HasPrefix(name, control)) {
 			spec.Trees = append(spec.Trees, r.Trees(files)...)

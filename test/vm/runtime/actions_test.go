@@ -1,0 +1,181 @@
+//go:build guest
+
+package runtime
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// An allow-list of files has what the attacking program needs itself.
+const needs = `{name: needs, action: Accept, directories: [/bin, /dev, /proc, /sys, /run, /etc, /tmp, /lib64, /lib]}`
+
+// row is a type's attack in a pod of its own directories.
+func (t Type) row(pod string) Row {
+	return Row{Name: pod + "-" + t.Label(), Attacks: []string{t.Attack}, Volume: t.Volume, Pod: pod}
+}
+
+// TestActions: every type of rule with every action.
+func TestActions(t *testing.T) {
+	var rows []Row
+	// Deny, Kill: the policies of one pod have one half of the types each.
+	type planned struct {
+		kind   Type
+		action string
+		row    Row
+	}
+	var plan []planned
+	for _, kind := range Types {
+		for _, action := range []string{Audit, Deny, Kill} {
+			pod := strings.ToLower(action)
+			if action != Audit {
+				pod += fmt.Sprint(kind.Half)
+			}
+			r := kind.row(pod)
+			r.Spec = fmt.Sprintf("%s: {rules: [{name: %s, action: %s, %s}]}", kind.Section, kind.Name, action, kind.Match)
+			plan = append(plan, planned{kind, action, r})
+			rows = append(rows, r)
+		}
+	}
+	s := newStage(t, append(rows, acceptRows()...))
+	a := newAgent(t, t.TempDir())
+	text, err := Manifests(s.rows, Pods(s.rows))
+	must(t, err)
+	a.enforce(text)
+	backends := backends(t)
+	for _, p := range plan {
+		o, err := s.attack(s.pod(p.row.Pod), p.row, p.kind.Attack)
+		must(t, err)
+		r := Result{Kernel: kernel(t), Section: p.kind.Section, Type: p.kind.Name, Action: p.action, Backend: backends[p.kind.Section]}
+		switch {
+		case p.action == Deny && o.Errno == "EPERM":
+			r.Result = Prevented
+		case p.action == Kill && o.Errno == "SIGKILL":
+			r.Result = Killed
+		case p.action == Audit && o.Succeeded && a.staged(p.row.Name, p.kind.Section+"/"+p.kind.Name):
+			r.Result = Observed
+		default:
+			t.Errorf("%s %s: succeeded=%v errno=%s: %s", p.kind.Label(), p.action, o.Succeeded, o.Errno, o.Said)
+			continue
+		}
+		tell(t, r)
+	}
+	s.acceptance(backends)
+}
+
+func tell(t *testing.T, r Result) {
+	t.Helper()
+	line, err := r.Line()
+	must(t, err)
+	fmt.Println(line)
+}
+
+func kernel(t *testing.T) string {
+	t.Helper()
+	var u unix.Utsname
+	must(t, unix.Uname(&u))
+	parts := strings.SplitN(unix.ByteSliceToString(u.Release[:]), ".", 3)
+	return parts[0] + "." + parts[1]
+}
+
+// backends are those that the agent reports, by section.
+func backends(t *testing.T) map[string]string {
+	t.Helper()
+	st, err := status()
+	must(t, err)
+	out := map[string]string{}
+	for _, c := range st.Conditions {
+		if name, ok := strings.CutPrefix(c.Type, "Runtime"); ok {
+			out[strings.ToLower(name)] = c.Reason
+		}
+	}
+	return out
+}
+
+// acceptPod is the pod whose allow-list has a type's rule; the other one's has not.
+// Privileges have pods of their own: a capability is used in many places. An attack
+// on a user namespace, or by pivot_root, mounts something too.
+func (t Type) acceptPod(with bool, index int) string {
+	first := index%2 == 0
+	pod := "accept"
+	if t.Section == "privileges" {
+		first = t.Half == 1 || t.Name == "user-namespace" || t.Name == "pivot-root"
+		pod += "-privileges"
+	}
+	if first == with {
+		return pod + "-first"
+	}
+	return pod + "-second"
+}
+
+// acceptRows are the allow-lists.
+func acceptRows() []Row {
+	rules := map[string][]string{} // by pod and section
+	var rows []Row
+	for i, kind := range Types {
+		for _, with := range []bool{true, false} {
+			pod := kind.acceptPod(with, i)
+			r := kind.row(pod)
+			rows = append(rows, r)
+			at := pod + " " + kind.Section
+			rule := func(name, match string) {
+				match = strings.ReplaceAll(match, "$dir", r.Dir(kind.Attack))
+				rules[at] = append(rules[at], fmt.Sprintf("{name: %s, action: Accept, %s}", name, match))
+			}
+			if with {
+				rule(kind.Name, kind.Match)
+			}
+			if kind.Base != "" {
+				rule(kind.Name+"-base", kind.Base)
+			}
+		}
+	}
+	for _, at := range slices.Sorted(maps.Keys(rules)) {
+		pod, section, _ := strings.Cut(at, " ")
+		own := rules[at]
+		switch section {
+		case "executables":
+			own = append(own, "{name: attack, action: Accept, paths: [/bin/attack]}")
+		case "files":
+			own = append(own, needs)
+		}
+		rows = append(rows, Row{Name: pod + "-" + section, Pod: pod, Spec: fmt.Sprintf("%s: {default: Deny, rules: [%s]}", section, strings.Join(own, ", "))})
+	}
+	return rows
+}
+
+// acceptance tries what the allow-lists accept, and what they leave out.
+func (s *stage) acceptance(backends map[string]string) {
+	for i, kind := range Types {
+		in, out := kind.acceptPod(true, i), kind.acceptPod(false, i)
+		yes, err := s.attack(s.pod(in), kind.row(in), kind.Attack)
+		must(s.t, err)
+		no, err := s.attack(s.pod(out), kind.row(out), kind.Attack)
+		must(s.t, err)
+		if !yes.Succeeded || no.Errno != "EPERM" {
+			s.t.Errorf("%s Accept: accepted: %+v, left out: %+v", kind.Label(), yes, no)
+			continue
+		}
+		tell(s.t, Result{Kernel: kernel(s.t), Section: kind.Section, Type: kind.Name, Action: Accept, Backend: backends[kind.Section], Result: Accepted})
+	}
+}
+
+// staged reports whether a record says that a policy's rule in Audit would have denied.
+func (a *agent) staged(policy, rule string) bool {
+	data, err := os.ReadFile(a.records())
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, `"staged"`) && strings.Contains(line, policy) && strings.Contains(line, rule) {
+			return true
+		}
+	}
+	return false
+}
