@@ -207,8 +207,9 @@ type RuntimeClause struct {
 	Owner        uint8
 	Flags        uint8
 	Pad          uint8
-	HalfLength   uint32
-	GlobLength   uint32
+	HalfLength   uint16
+	GlobLength   uint16
+	Count        uint32
 	Half         Key6
 }
 

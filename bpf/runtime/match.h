@@ -23,20 +23,32 @@ struct rt_sum {
 	__u64 b;
 };
 
-/* What is known and what was found while one rule set judges. Plain data: a function
- * that is checked by itself could not take pointers from it. */
+/* What is known and what was found while one rule set judges. */
 struct rt_eval {
 	__u64 enforced;
 	__u64 staged;
 	__u64 from;
 	__u64 depths;
-	struct rt_sum sum;
+	struct rt_sum sum; /* of what was read so far of a text */
 	__u32 side;
 	__u32 header;
 	__u32 ruleset;
 	__u32 length;	/* of the path */
 	__u32 depth;	/* slashes so far */
 	__u32 overflow; /* of the chain */
+	__u32 start;	/* of a text, in the path */
+	__u32 end;
+};
+
+/* Where to look: on the stack of rt_judge_ruleset, for all that it calls. */
+struct rt_pass {
+	void *side;
+	struct rt_eval *e;
+	const struct rt_query *query;
+	struct rt_path *path;
+	__u32 first;   /* a line of clauses */
+	__u32 lengths; /* a line */
+	__u32 kind;    /* of rows by such lengths */
 };
 
 static __always_inline const struct rt_header *rt_header_of(void *side, const struct rt_eval *e)
@@ -87,46 +99,38 @@ static __always_inline __u32 rt_find(void *side, const struct rt_header *h, cons
 	return match6(b, key);
 }
 
-struct rt_text {
-	void *side;
-	const struct rt_header *h;
-	struct rt_path *path;
-	struct rt_sum sum;
-	__u32 start;
-	__u32 length;
-};
-
 /* Adds up to 64 bytes of a text, whose last word is cut where the text ends. */
-static long rt_add_block(__u64 i, struct rt_text *t)
+static long rt_add_block(__u64 i, struct rt_pass *p)
 {
-	__u32 block = i & (RT_KEY_BLOCKS - 1);
-	const struct rt_keys *a = rt_keys_of(t->side, t->h, 2 * block);
-	const struct rt_keys *b = rt_keys_of(t->side, t->h, 2 * block + 1);
-	struct rt_sum s = t->sum;
-	for (__u32 j = 0; j < 8 && block * 64 + j * 8 < t->length; j++) {
-		__u64 word = *(const __u64 *)(t->path->bytes + ((t->start + block * 64 + j * 8) & (RT_PATH_BYTES - 1)));
-		__u32 left = t->length - (block * 64 + j * 8);
-		if (left < 8)
-			word &= (1ULL << (8 * left & 63)) - 1;
+	const struct rt_header *h = rt_header_of(p->side, p->e);
+	__u32 block = i & (RT_KEY_BLOCKS - 1), start = p->e->start + block * 64;
+	const struct rt_keys *a = rt_keys_of(p->side, h, 2 * block);
+	const struct rt_keys *b = rt_keys_of(p->side, h, 2 * block + 1);
+	struct rt_sum s = p->e->sum;
+	__u32 left = p->e->end - start, j = 0;
+#pragma clang loop unroll(disable)
+	for (; j < 8 && left >= 8; j++, left -= 8) {
+		__u64 word = *(const __u64 *)(p->path->bytes + ((start + j * 8) & (RT_PATH_BYTES - 1)));
 		s.a += rt_product(word, a->word[j]);
 		s.b += rt_product(word, b->word[j]);
 	}
-	t->sum = s;
+	if (j < 8 && left) {
+		__u64 word = *(const __u64 *)(p->path->bytes + ((start + j * 8) & (RT_PATH_BYTES - 1)));
+		word &= (1ULL << (8 * left & 63)) - 1;
+		s.a += rt_product(word, a->word[j & 7]);
+		s.b += rt_product(word, b->word[j & 7]);
+	}
+	p->e->sum = s;
 	return 0;
 }
 
-/* The sum of a part of a path. */
-__noinline int rt_add_text(const struct rt_eval *e, struct rt_path *path, __u32 start, __u32 length, struct rt_sum *sum)
+/* The sum of a part of the path. */
+static __always_inline void rt_add_text(struct rt_pass *p, __u32 start, __u32 length)
 {
-	if (!e || !path || !sum)
-		return -1;
-	void *side = side_of(e->side);
-	if (!side)
-		return -1;
-	struct rt_text t = { .side = side, .h = rt_header_of(side, e), .path = path, .start = start, .length = length };
-	bpf_loop((length + 63) / 64, rt_add_block, &t, 0);
-	*sum = t.sum;
-	return 0;
+	p->e->sum = (struct rt_sum){};
+	p->e->start = start;
+	p->e->end = start + length;
+	bpf_loop((length + 63) / 64, rt_add_block, p, 0);
 }
 
 /* The conditions that all clauses have. */
@@ -134,15 +138,16 @@ static __always_inline int rt_conditions(const struct rt_eval *e, const struct r
 {
 	if (c->enforced >= e->enforced && c->staged >= e->staged)
 		return 0; /* something before it decides already */
-	if (q->operations && !(c->operations & q->operations))
+	__u32 common = c->operations & q->operations;
+	if (c->capabilities && !(c->capabilities & q->capabilities))
+		common &= ~RT_CAPABILITY; /* they narrow one operation, and leave the others alone */
+	if (q->operations && !common)
 		return 0;
 	if (!(c->origins & (q->origin | 0x80)))
 		return 0;
 	if (c->owner && c->owner != q->owner)
 		return 0;
-	if (c->capabilities && !(c->capabilities & q->capabilities))
-		return 0;
-	if (c->from && !(c->from & e->from) && !(e->overflow && c->flags & RT_CLAUSE_DENIES))
+	if (c->from && !(e->overflow ? c->flags & RT_CLAUSE_DENIES : c->from & e->from))
 		return 0;
 	return !(c->flags & RT_CLAUSE_ISOLATION && q->flags & RT_MAPPING && q->origin == RT_IMAGE);
 }
@@ -155,62 +160,67 @@ static __always_inline void rt_take(struct rt_eval *e, const struct rt_clause *c
 		e->staged = c->staged;
 }
 
-/* Whether the path has a glob's other half too, and room for both. */
-static __always_inline int rt_has_half(void *side, const struct rt_eval *e, __u32 section, struct rt_path *path, const struct rt_clause *c)
+/* The key of the text that was read. */
+static __always_inline struct key6 rt_key_here(const struct rt_pass *p, __u32 kind, __u32 length)
 {
-	__u32 half = c->half_length;
-	if (!path || c->glob_length > e->length || half > e->length)
+	return rt_key(p->side, rt_header_of(p->side, p->e), p->e->sum, p->e->ruleset, p->query->section, kind, length);
+}
+
+/* The value of the row about the text that was read. */
+__noinline __u32 rt_look_up(const struct rt_eval *e, __u32 section, __u32 kind, __u32 length)
+{
+	void *side = e ? side_of(e->side) : NULL;
+	if (!side)
+		return 0;
+	const struct rt_header *h = rt_header_of(side, e);
+	struct key6 key = rt_key(side, h, e->sum, e->ruleset, section, kind, length);
+	return rt_find(side, h, &key);
+}
+
+/* Whether the path has a glob's other half too, and room for both. */
+static __always_inline int rt_has_half(struct rt_pass *p, const struct rt_clause *c)
+{
+	__u32 half = c->half_length, length = p->e->length;
+	if (c->glob_length > length)
 		return 0;
 	int suffix = c->flags & RT_CLAUSE_SUFFIX;
-	struct rt_sum sum = {};
-	if (rt_add_text(e, path, suffix ? e->length - half : 0, half, &sum))
-		return 0;
-	struct key6 key = rt_key(side, rt_header_of(side, e), sum, e->ruleset, section, suffix ? RT_KIND_SUFFIX : RT_KIND_PREFIX, half);
+	rt_add_text(p, suffix ? length - half : 0, half);
+	struct key6 key = rt_key_here(p, suffix ? RT_KIND_SUFFIX : RT_KIND_PREFIX, half);
 	return key.low == c->half.low && key.high == c->half.high;
 }
 
-static __always_inline int rt_hold(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 value, int halves)
+static long rt_clause_step(__u64 i, struct rt_pass *p)
 {
-	if (!e || !q)
-		return -1;
-	void *side = side_of(e->side);
-	if (!side)
-		return -1;
-	__u32 first = rt_header_of(side, e)->heap_base + RT_ROW_LINE(value);
-	__u32 count = RT_ROW_COUNT(value);
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 64 && i < count; i++) {
-		const struct rt_clause *c = line(side, first + i);
-		if (!rt_conditions(e, q, c))
-			continue;
-		if (halves && c->half_length && !rt_has_half(side, e, q->section, path, c))
-			continue;
-		rt_take(e, c);
-	}
+	const struct rt_clause *c = line(p->side, p->first + i);
+	if (rt_conditions(p->e, p->query, c))
+		rt_take(p->e, c);
 	return 0;
+}
+
+static long rt_glob_step(__u64 i, struct rt_pass *p)
+{
+	const struct rt_clause *c = line(p->side, p->first + i);
+	if (rt_conditions(p->e, p->query, c) && (!c->half_length || rt_has_half(p, c)))
+		rt_take(p->e, c);
+	return 0;
+}
+
+/* Finds the clauses of a row, and how many there are. */
+static __always_inline __u32 rt_first(struct rt_pass *p, __u32 value)
+{
+	p->first = rt_header_of(p->side, p->e)->heap_base + RT_ROW_LINE(value);
+	const struct rt_clause *first = line(p->side, p->first);
+	return first->count;
 }
 
 /* Holds the clauses of a row against the question. */
 __noinline int rt_clauses(struct rt_eval *e, const struct rt_query *q, __u32 value)
 {
-	return rt_hold(e, q, NULL, value, 0);
-}
-
-/* Likewise of a row about one end of a path, whose clauses may ask for the other. */
-__noinline int rt_globs(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 value)
-{
-	return rt_hold(e, q, path, value, 1);
-}
-
-/* Likewise of the rows that rt_directories found. */
-__noinline int rt_found(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 count)
-{
-	if (!e || !q || !path)
+	void *side = e && q ? side_of(e->side) : NULL;
+	if (!side)
 		return -1;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 8 && i < count; i++)
-		if (path->scratch[i])
-			rt_clauses(e, q, path->scratch[i]);
+	struct rt_pass p = { .side = side, .e = e, .query = q };
+	bpf_loop(rt_first(&p, value), rt_clause_step, &p, 0);
 	return 0;
 }
 
@@ -229,53 +239,48 @@ static __always_inline __u64 rt_slashes(__u64 word)
 	return ~(((x & low) + low) | x | low);
 }
 
-/*
- * The directories that end in a word: what stands before each of its slashes. The rows
- * about them are left in the path's scratch, of which there are enough for a word.
- */
-__noinline int rt_directories(struct rt_eval *e, struct rt_path *path, __u32 number, __u32 section)
+/* Holds the row about the text that was read, if there is one, against the question. */
+static __always_inline void rt_row(struct rt_eval *e, const struct rt_query *q, __u32 kind, __u32 length)
 {
-	if (!e || !path)
-		return 0;
-	void *side = side_of(e->side);
-	if (!side)
-		return 0;
-	const struct rt_header *h = rt_header_of(side, e);
-	__u64 word = *(const __u64 *)(path->bytes + (number * 8 & (RT_PATH_BYTES - 1)));
-	__u64 slashes = rt_slashes(word);
-	__u64 key_a = rt_keys_of(side, h, number / 8 * 2)->word[number & 7];
-	__u64 key_b = rt_keys_of(side, h, number / 8 * 2 + 1)->word[number & 7];
-	int found = 0;
+	__u32 value = rt_look_up(e, q->section, kind, length);
+	if (value)
+		rt_clauses(e, q, value);
+}
+
+struct rt_word {
+	__u64 word;
+	__u64 slashes;
+	__u64 key_a;
+	__u64 key_b;
+	__u64 offset;
+};
+
+/* The directories that end in a word: what stands before each of its slashes. */
+__noinline int rt_directories(struct rt_eval *e, const struct rt_query *q, const struct rt_word *w)
+{
+	if (!e || !q || !w)
+		return -1;
+	struct rt_sum before = e->sum;
+	__u64 slashes = w->slashes;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < 8 && slashes; i++) {
 		__u64 lowest = slashes & -slashes;
 		slashes ^= lowest;
-		path->scratch[i] = 0;
 		if (rt_depth_has_rows(e)) {
-			__u64 mask = (lowest >> 7) - 1;
+			/* Without bytes before the slash there is no word more to add. */
+			__u64 mask = (lowest >> 7) - 1, some = -(__u64)(mask != 0);
 			__u32 bytes = ((mask & 0x0101010101010101ULL) * 0x0101010101010101ULL) >> 56;
-			struct rt_sum sum = e->sum;
-			if (bytes) {
-				sum.a += rt_product(word & mask, key_a);
-				sum.b += rt_product(word & mask, key_b);
-			}
-			struct key6 key = rt_key(side, h, sum, e->ruleset, section, RT_KIND_DIRECTORY, number * 8 + bytes);
-			path->scratch[i] = rt_find(side, h, &key);
-			if (path->scratch[i])
-				found = i + 1;
+			e->sum.a = before.a + (rt_product(w->word & mask, w->key_a) & some);
+			e->sum.b = before.b + (rt_product(w->word & mask, w->key_b) & some);
+			rt_row(e, q, RT_KIND_DIRECTORY, w->offset + bytes);
 		}
 		e->depth++;
 	}
-	return found;
+	e->sum = before;
+	return 0;
 }
 
-struct rt_pass {
-	void *side;
-	struct rt_eval *e;
-	const struct rt_query *query;
-	struct rt_path *path;
-};
-
+/* One pass over the path: the sum of all of it, and its directories on the way. */
 static long rt_walk_block(__u64 i, struct rt_pass *p)
 {
 	const struct rt_header *h = rt_header_of(p->side, p->e);
@@ -283,86 +288,66 @@ static long rt_walk_block(__u64 i, struct rt_pass *p)
 	const struct rt_keys *a = rt_keys_of(p->side, h, 2 * block);
 	const struct rt_keys *b = rt_keys_of(p->side, h, 2 * block + 1);
 	const __u64 *words = (const __u64 *)p->path->bytes + block * 8;
-	struct rt_sum sum = p->e->sum;
+#pragma clang loop unroll(disable)
 	for (__u32 j = 0; j < 8 && block * 64 + j * 8 < p->e->length; j++) {
-		__u64 word = words[j];
-		if (p->e->depths && rt_slashes(word)) {
-			p->e->sum = sum;
-			int found = rt_directories(p->e, p->path, block * 8 + j, p->query->section);
-			if (found)
-				rt_found(p->e, p->query, p->path, found);
+		struct rt_word w = { .word = words[j], .key_a = a->word[j], .key_b = b->word[j] };
+		if (p->e->depths) {
+			w.slashes = rt_slashes(w.word);
+			if (w.slashes) {
+				w.offset = block * 64 + j * 8;
+				rt_directories(p->e, p->query, &w);
+			}
 		}
-		sum.a += rt_product(word, a->word[j]);
-		sum.b += rt_product(word, b->word[j]);
+		p->e->sum.a += rt_product(w.word, w.key_a);
+		p->e->sum.b += rt_product(w.word, w.key_b);
 	}
-	p->e->sum = sum;
 	return 0;
-}
-
-/* One pass over the path: the sum of all of it, and its directories on the way. */
-__noinline int rt_walk(struct rt_eval *e, const struct rt_query *q, struct rt_path *path)
-{
-	if (!e || !q || !path)
-		return -1;
-	void *side = side_of(e->side);
-	if (!side)
-		return -1;
-	struct rt_pass p = { side, e, q, path };
-	e->sum = (struct rt_sum){};
-	bpf_loop((e->length + 63) / 64, rt_walk_block, &p, 0);
-	return 0;
-}
-
-/* Whether the question is about what moves along with a directory. */
-static __always_inline int rt_moves(const struct rt_query *q, const struct rt_ruleset *r)
-{
-	return q->flags & RT_DIRECTORY && q->operations & RT_RENAME && r->needs & RT_NEEDS_MOVES;
-}
-
-/* The value of the row about the text whose sum is in e->sum. */
-__noinline __u32 rt_look_up(const struct rt_eval *e, __u32 section, __u32 kind, __u32 length)
-{
-	if (!e)
-		return 0;
-	void *side = side_of(e->side);
-	if (!side)
-		return 0;
-	const struct rt_header *h = rt_header_of(side, e);
-	struct key6 key = rt_key(side, h, e->sum, e->ruleset, section, kind, length);
-	return rt_find(side, h, &key);
-}
-
-/* What rows say about the path that rt_walk went through. */
-static __always_inline void rt_judge_whole(struct rt_eval *e, const struct rt_query *q, __u32 kind)
-{
-	__u32 value = rt_look_up(e, q->section, kind, e->length);
-	if (value)
-		rt_clauses(e, q, value);
 }
 
 /* Rows by the first or the last bytes of the path, for each length that there is. */
-__noinline int rt_judge_ends(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, __u32 kind)
+static long rt_end_step(__u64 i, struct rt_pass *p)
 {
-	if (!e || !q || !path)
-		return -1;
-	void *side = side_of(e->side);
-	if (!side)
-		return -1;
-	const struct rt_header *h = rt_header_of(side, e);
-	__u32 section = q->section & 1;
-	__u32 base = h->ruleset_base + e->ruleset * RT_RULESET_LINES;
-	const struct rt_lengths *l = line(side, base + 2 * section + (kind == RT_KIND_SUFFIX ? 2 : 1));
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < RT_LENGTHS; i++) {
-		__u32 length = l->length[i];
-		if (!length || length > e->length)
-			break; /* sorted, and zero where there are no more */
-		rt_add_text(e, path, kind == RT_KIND_SUFFIX ? e->length - length : 0, length, &e->sum);
-		__u32 value = rt_look_up(e, q->section, kind, length);
-		if (value)
-			rt_globs(e, q, path, value);
-	}
+	const struct rt_lengths *l = line(p->side, p->lengths);
+	__u32 length = l->length[i & (RT_LENGTHS - 1)];
+	if (!length || length > p->e->length)
+		return 1; /* sorted, and zero where there are no more */
+	rt_add_text(p, p->kind == RT_KIND_SUFFIX ? p->e->length - length : 0, length);
+	__u32 value = rt_look_up(p->e, p->query->section, p->kind, length);
+	if (value)
+		bpf_loop(rt_first(p, value), rt_glob_step, p, 0);
 	return 0;
+}
+
+static __always_inline void rt_judge_ends(struct rt_pass *p, __u32 lengths, __u32 kind)
+{
+	p->lengths = lengths;
+	p->kind = kind;
+	bpf_loop(RT_LENGTHS, rt_end_step, p, 0);
+}
+
+/* Everything that rows say about a path. */
+static __always_inline void rt_judge_path(struct rt_pass *p, const struct rt_ruleset *r, __u32 lengths)
+{
+	struct rt_eval *e = p->e;
+	__u32 section = p->query->section & 1;
+	int moves = p->query->flags & RT_DIRECTORY && p->query->operations & RT_RENAME && r->needs & RT_NEEDS_MOVES;
+	e->depths = r->depths[section];
+	e->depth = 0;
+	e->length = p->path->length & (RT_PATH_BYTES - 1);
+	if (e->depths || r->flags & RT_HAS_EXACT(section) || moves) {
+		e->sum = (struct rt_sum){};
+		bpf_loop((e->length + 63) / 64, rt_walk_block, p, 0);
+		if (rt_depth_has_rows(e))
+			rt_row(e, p->query, RT_KIND_DIRECTORY, e->length);
+		if (r->flags & RT_HAS_EXACT(section))
+			rt_row(e, p->query, RT_KIND_EXACT, e->length);
+		if (moves)
+			rt_row(e, p->query, RT_KIND_ANCESTOR, e->length);
+	}
+	if (r->flags & RT_HAS_PREFIXES(section))
+		rt_judge_ends(p, lengths + 2 * section, RT_KIND_PREFIX);
+	if (r->flags & RT_HAS_SUFFIXES(section))
+		rt_judge_ends(p, lengths + 2 * section + 1, RT_KIND_SUFFIX);
 }
 
 /* Walks through a list of peers; blocks and what they leave out follow one another. */
@@ -399,7 +384,10 @@ static long rt_port_step(__u64 i, struct rt_search *s)
 	const struct rt_ports *list = line(s->side, s->first + i / 8);
 	const struct rt_port *p = &list->port[i & 7];
 	const struct rt_query *q = s->query;
-	if ((p->protocol && p->protocol != q->protocol) || q->port < p->low || q->port > p->high)
+	if (p->protocol && p->protocol != q->protocol)
+		return 0;
+	int ports = q->protocol == PROTO_TCP || q->protocol == PROTO_UDP || q->protocol == PROTO_SCTP;
+	if (ports && (q->port < p->low || q->port > p->high))
 		return 0;
 	s->state = 1;
 	return 1;
@@ -484,9 +472,9 @@ __noinline int rt_from(struct rt_eval *e, const struct rt_chain *chain)
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < RT_CHAIN && i < chain->count; i++) {
 		__u64 executable = chain->executable[i];
-		struct rt_sum sum = { rt_product(executable, k->word[2]), rt_product(executable, k->word[3]) };
-		struct key6 key = rt_key(side, h, sum, e->ruleset, 0, RT_KIND_FROM, 0);
-		__u32 value = rt_find(side, h, &key);
+		e->sum.a = rt_product(executable, k->word[2]);
+		e->sum.b = rt_product(executable, k->word[3]);
+		__u32 value = rt_look_up(e, 0, RT_KIND_FROM, 0);
 		if (value & RT_FROM_SELF && i == 0)
 			e->from |= 1ULL << (value & 63);
 		if (value & RT_FROM_ABOVE)
@@ -504,7 +492,8 @@ __noinline int rt_judge_ruleset(struct rt_eval *e, const struct rt_query *q, str
 	if (!side)
 		return -1;
 	const struct rt_header *h = rt_header_of(side, e);
-	const struct rt_ruleset *r = line(side, h->ruleset_base + e->ruleset * RT_RULESET_LINES);
+	__u32 base = h->ruleset_base + e->ruleset * RT_RULESET_LINES;
+	const struct rt_ruleset *r = line(side, base);
 	__u32 section = q->section & 3;
 	e->enforced = e->staged = RT_NOTHING;
 	if (q->flags & RT_UNRESOLVABLE) {
@@ -518,25 +507,11 @@ __noinline int rt_judge_ruleset(struct rt_eval *e, const struct rt_query *q, str
 	e->from = e->overflow = 0;
 	if (r->needs & RT_NEEDS_FROM && chain)
 		rt_from(e, chain);
+	struct rt_pass p = { .side = side, .e = e, .query = q, .path = path };
 	if (r->any[section])
 		rt_clauses(e, q, r->any[section]);
-	if (section <= RT_FILES && path) {
-		e->depths = r->depths[section & 1];
-		e->depth = 0;
-		e->length = path->length & (RT_PATH_BYTES - 1);
-		if (e->depths || r->flags & RT_HAS_EXACT(section) || rt_moves(q, r))
-			rt_walk(e, q, path);
-		if (rt_depth_has_rows(e))
-			rt_judge_whole(e, q, RT_KIND_DIRECTORY);
-		if (r->flags & RT_HAS_EXACT(section))
-			rt_judge_whole(e, q, RT_KIND_EXACT);
-		if (rt_moves(q, r))
-			rt_judge_whole(e, q, RT_KIND_ANCESTOR);
-		if (r->flags & RT_HAS_PREFIXES(section))
-			rt_judge_ends(e, q, path, RT_KIND_PREFIX);
-		if (r->flags & RT_HAS_SUFFIXES(section))
-			rt_judge_ends(e, q, path, RT_KIND_SUFFIX);
-	}
+	if (section <= RT_FILES && path)
+		rt_judge_path(&p, r, base + 1);
 	if (section == RT_NETWORK && r->network_count)
 		rt_judge_peers(e, q);
 	return 0;
@@ -550,6 +525,16 @@ static __always_inline __u64 rt_stricter(__u64 have, __u64 word, __u32 fallback)
 	if (have == RT_NOTHING)
 		return word;
 	return (word >> 32 & (RT_DENY | RT_KILL)) > (have >> 32 & (RT_DENY | RT_KILL)) ? word : have;
+}
+
+/* Adds what one rule set said. */
+__noinline int rt_add_answer(struct rt_answer *a, const struct rt_eval *e, __u32 fallback)
+{
+	if (!a || !e)
+		return -1;
+	a->enforced = rt_stricter(a->enforced, e->enforced, fallback);
+	a->staged = rt_stricter(a->staged, e->staged, fallback);
+	return 0;
 }
 
 /*
@@ -570,8 +555,7 @@ static __always_inline int rt_judge(const struct rt_subject *s, const struct rt_
 			e.ruleset = list->ruleset[i & 15];
 		}
 		rt_judge_ruleset(&e, q, path, chain);
-		a->enforced = rt_stricter(a->enforced, e.enforced, h->slot_default);
-		a->staged = rt_stricter(a->staged, e.staged, h->slot_default);
+		rt_add_answer(a, &e, h->slot_default);
 	}
 	if (a->enforced == RT_NOTHING)
 		a->enforced = RT_RANK_DEFAULT | h->slot_default;
@@ -649,10 +633,10 @@ __noinline __u64 rt_fingerprint(struct rt_path *path)
 	e.header = edges->reserved[0];
 	if (!e.header)
 		return 0;
-	struct rt_sum sum = {};
+	struct rt_pass p = { .side = side, .e = &e, .path = path };
 	__u32 length = path->length & (RT_PATH_BYTES - 1);
-	rt_add_text(&e, path, 0, length, &sum);
-	struct key6 key = rt_key(side, rt_header_of(side, &e), sum, 0, 0, RT_KIND_NODE, length);
+	rt_add_text(&p, 0, length);
+	struct key6 key = rt_key(side, rt_header_of(side, &e), e.sum, 0, 0, RT_KIND_NODE, length);
 	return key.low ^ key.high;
 }
 

@@ -183,11 +183,10 @@ struct rt_list {
 };
 
 /*
- * The value of a row about an object: how many clauses, less one, in the upper six
- * bits; the heap's line of the first one, plus one, in the others.
+ * The value of a row about an object: the heap's line of its first clause, plus one.
+ * That clause says how many there are.
  */
-#define RT_ROW_COUNT(value) (((value) >> 26) + 1)
-#define RT_ROW_LINE(value) (((value)&0x3ffffffU) - 1)
+#define RT_ROW_LINE(value) ((value)-1)
 
 /* The value of a row about an executable that rules ask for. */
 #define RT_FROM_SELF (1U << 8)	/* bits 0 to 7 number a bit for the process itself */
@@ -210,8 +209,9 @@ struct rt_clause {
 	__u8 owner;   /* 0: any */
 	__u8 flags;
 	__u8 pad;
-	__u32 half_length;
-	__u32 glob_length; /* of both halves: they must not overlap */
+	__u16 half_length; /* 0: there is no other half */
+	__u16 glob_length; /* of both halves: they must not overlap */
+	__u32 count;	   /* in the first of a row: how many there are */
 	struct key6 half;
 };
 

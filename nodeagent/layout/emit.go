@@ -54,6 +54,7 @@ func (l *Layout) sizes() image {
 	im.records.lines = uint32(room(len(l.n.records), 4))
 	im.segments.lines = uint32(room(long, 8))
 	im.rules.lines = linesFor(int(bpf.RuleFirst)+room(len(l.n.rules.ids), 16), 4)
+	l.runtimeSizes(&im)
 	return im
 }
 
@@ -66,9 +67,9 @@ func (l *Layout) checkSize(sized image) error {
 		total += int(s.lines)
 	}
 	if total > l.options.MaxLines {
-		return fmt.Errorf("tables of the node: %w: %d lines of %d bytes (addresses %d, cells %d, records %d, segments %d), at most %d",
+		return fmt.Errorf("tables of the node: %w: %d lines of %d bytes (addresses %d, cells %d, records %d, segments %d, runtime rows %d, runtime clauses %d), at most %d",
 			ErrCapacity, total, bpf.LineSize, sized.address4.lines+sized.address6.lines, sized.cells.lines,
-			sized.records.lines, sized.segments.lines, l.options.MaxLines)
+			sized.records.lines, sized.segments.lines, sized.rtRows.lines+sized.rtFilter.lines, sized.rtHeap.lines, l.options.MaxLines)
 	}
 	return nil
 }
@@ -80,7 +81,8 @@ func (l *Layout) fits() bool {
 		uint32(len(l.n.records)) <= l.im.records.lines &&
 		linesFor(int(bpf.RuleFirst)+len(l.n.rules.ids), 4) <= l.im.rules.lines &&
 		linesFor(len(l.intervals(false)), 8) <= l.im.range4.lines &&
-		linesFor(len(l.intervals(true)), 3) <= l.im.range6.lines
+		linesFor(len(l.intervals(true)), 3) <= l.im.range6.lines &&
+		l.runtimeFits()
 }
 
 func (l *Layout) stride() uint32 { return l.im.lines[0].Header().Stride }
@@ -101,6 +103,11 @@ func (l *Layout) rebuild() error {
 			sized.address6.lines *= 2
 			sized.interfaces.lines *= 2
 		}
+		if try > 0 {
+			sized.rtRows.lines *= 2
+			sized.rtFilter.lines *= 2
+			sized.rtHeap.lines *= 2
+		}
 		if err := l.checkSize(sized); err != nil {
 			return err
 		}
@@ -116,6 +123,7 @@ func (l *Layout) fill(sized image) error {
 	l.forget()
 	l.im = newImage(sized)
 	l.extents = newExtents(l.im.segments.lines)
+	l.resetRuntime()
 	l.im.edit(0, func(line *bpf.Line) { line.Header().Stride = stride })
 	if err := l.emitPolicy(nil, nil); err != nil {
 		return err
@@ -130,7 +138,10 @@ func (l *Layout) fill(sized image) error {
 	if err := l.placeAll(all); err != nil {
 		return err
 	}
-	return l.placePorts()
+	if err := l.placePorts(); err != nil {
+		return err
+	}
+	return l.placeRuntime(nil)
 }
 
 // emitPolicy writes records, rows, ranges and the names of rules. Lines that do not
@@ -308,8 +319,10 @@ func (l *Layout) emitHeader() {
 			Range6Base: im.range6.base, Range6Lines: im.range6.lines,
 			InterfaceMask: im.interfaces.lines - 1,
 			RuleBase:      im.rules.base, RuleLines: im.rules.lines,
+			Reserved: [4]uint64{uint64(im.rtHeader.base)},
 		}
 	})
+	l.emitRuntimeHeader()
 	im.edit(sealLine, func(line *bpf.Line) {
 		*line.Seal() = bpf.Seal{Format: bpf.Format, Lines: uint32(len(im.lines)), Sum: im.sum, Digest: l.digest}
 	})

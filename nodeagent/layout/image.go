@@ -30,6 +30,14 @@ type image struct {
 	records    section
 	segments   section
 	rules      section
+
+	rtHeader   section
+	rtKeys     section
+	rtFilter   section
+	rtRows     section
+	rtRulesets section
+	rtSubjects section
+	rtHeap     section
 }
 
 // The tables' order in the image is the order of the fields above.
@@ -37,6 +45,7 @@ func (im *image) sections() []*section {
 	return []*section{
 		&im.address4, &im.address6, &im.interfaces, &im.range4, &im.range6,
 		&im.slots, &im.cells, &im.records, &im.segments, &im.rules,
+		&im.rtHeader, &im.rtKeys, &im.rtFilter, &im.rtRows, &im.rtRulesets, &im.rtSubjects, &im.rtHeap,
 	}
 }
 

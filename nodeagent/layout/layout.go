@@ -18,6 +18,9 @@ type Options struct {
 	// Seed makes the places of addresses hard to guess, so that nobody can choose
 	// addresses that crowd one line.
 	Seed uint32
+	// RuntimeSeed is what the words are drawn from that texts of runtime rules are
+	// hashed with, unless AdoptRuntimeSecret brings those of an earlier agent.
+	RuntimeSeed [32]byte
 }
 
 // Defaults of Options.
@@ -53,6 +56,8 @@ type Layout struct {
 	freeOwn []uint32
 	ports   map[uint32]uint32 // owners by interface
 	extents *extents
+	secret  *secret
+	runtime *runtimeTables
 
 	writing    bool   // the image is no longer what it was before this update
 	undo       func() // takes the last update back
@@ -73,6 +78,7 @@ func New(o Options) *Layout {
 		store:   newStore(),
 		n:       newNumbers(),
 		seed:    o.Seed,
+		secret:  newSecret(o.RuntimeSeed),
 	}
 	l.forget()
 	return l
@@ -152,7 +158,7 @@ func (l *Layout) apply(c *changes, u Update) error {
 	}
 	touched := l.affected(c)
 	if l.im != nil && !c.policy && l.allKnown(touched) {
-		return l.applyPlain(touched)
+		return l.applyPlain(c, touched)
 	}
 	n, err := l.resolve(c, touched)
 	if err != nil {
@@ -237,16 +243,19 @@ func (l *Layout) resolve(c *changes, touched map[netip.Addr]struct{}) (*numbers,
 		return nil, err
 	}
 	n.sweepRecords()
-	return n, n.placeRules(l.store, c, l.options.MaxRules)
+	if err := n.placeRules(l.store, c, l.options.MaxRules); err != nil {
+		return nil, err
+	}
+	return n, n.placeRuntime(l.store, c, l.secret)
 }
 
 // applyPlain writes what changed where no policy did.
-func (l *Layout) applyPlain(touched map[netip.Addr]struct{}) error {
+func (l *Layout) applyPlain(c *changes, touched map[netip.Addr]struct{}) error {
 	if err := l.checkAddresses(); err != nil {
 		return err
 	}
 	l.writing = true
-	if l.placeAll(touched) != nil || l.placePorts() != nil {
+	if l.placeAll(touched) != nil || l.placePorts() != nil || l.placeRuntime(c) != nil {
 		return l.rebuild()
 	}
 	return nil
@@ -274,7 +283,7 @@ func (l *Layout) applyPolicy(c *changes, n *numbers, touched map[netip.Addr]stru
 			touched[a] = struct{}{}
 		}
 	}
-	if l.placeAll(touched) != nil || l.placePorts() != nil {
+	if l.placeAll(touched) != nil || l.placePorts() != nil || l.placeRuntime(c) != nil {
 		return l.rebuild()
 	}
 	return nil

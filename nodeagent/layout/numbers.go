@@ -44,6 +44,7 @@ type numbers struct {
 	recordIDs map[snapshot.ProgramID]uint16
 	freeFrom  int // no record below is free
 	rules     *slots
+	runtimeNumbers
 }
 
 func newNumbers() *numbers {
@@ -55,6 +56,10 @@ func newNumbers() *numbers {
 		records:   []record{{}},
 		recordIDs: map[snapshot.ProgramID]uint16{},
 		rules:     newSlots(),
+		runtimeNumbers: runtimeNumbers{
+			runtimeIDs:   map[snapshot.RulesetID]uint32{},
+			runtimeKinds: map[snapshot.KindID]uint32{},
+		},
 	}
 }
 
@@ -68,6 +73,7 @@ func (n *numbers) clone() *numbers {
 	c.records = slices.Clone(n.records)
 	c.recordIDs = maps.Clone(n.recordIDs)
 	c.rules = n.rules.clone()
+	c.runtimeNumbers = n.runtimeNumbers.clone()
 	return &c
 }
 
@@ -164,6 +170,9 @@ func (n *numbers) placeRows(s *store) error {
 	needed := make(map[snapshot.RulesetID]bool)
 	for _, sub := range s.subjects {
 		needed[sub.Ingress], needed[sub.Egress] = true, true
+	}
+	for _, id := range s.runtimePeers() {
+		needed[id] = true
 	}
 	for i := range n.rows {
 		n.rows[i].used = needed[n.rows[i].id] && n.rows[i].used

@@ -29,6 +29,7 @@ type store struct {
 	addresses map[netip.Addr]resident
 	byUID     map[string][]netip.Addr // of addresses, those of pods
 	facts     map[netip.Addr]Binding
+	runtime   runtimeRows
 }
 
 func newStore() *store {
@@ -44,6 +45,7 @@ func newStore() *store {
 		addresses: map[netip.Addr]resident{},
 		byUID:     map[string][]netip.Addr{},
 		facts:     map[netip.Addr]Binding{},
+		runtime:   newRuntimeRows(),
 	}
 }
 
@@ -59,6 +61,9 @@ type changes struct {
 	addresses map[netip.Addr]struct{}     // whose holder changed
 	uids      map[string]struct{}         // pods whose row or addresses changed
 	gone      map[snapshot.RuleID]snapshot.RuleRow
+
+	runtimeRules    map[snapshot.RuleID]bool    // whose content changed, or whose name did
+	runtimeRulesets map[snapshot.RulesetID]bool // likewise
 }
 
 func newChanges() *changes {
@@ -68,6 +73,9 @@ func newChanges() *changes {
 		addresses: map[netip.Addr]struct{}{},
 		uids:      map[string]struct{}{},
 		gone:      map[snapshot.RuleID]snapshot.RuleRow{},
+
+		runtimeRules:    map[snapshot.RuleID]bool{},
+		runtimeRulesets: map[snapshot.RulesetID]bool{},
 	}
 }
 
@@ -144,6 +152,8 @@ func (s *store) upsert(c *changes, row snapshot.Row) {
 			put(c, s.byUID, r.UID, append(slices.Clone(s.byUID[r.UID]), r.Addr))
 			c.uids[r.UID] = struct{}{}
 		}
+	default:
+		s.upsertRuntime(c, row)
 	}
 }
 
@@ -155,7 +165,7 @@ func (s *store) remove(c *changes, row snapshot.Row) {
 	case snapshot.RuleRow:
 		c.gone[r.ID] = s.rules[r.ID]
 		drop(c, s.rules, r.ID)
-		c.policy = true
+		c.policy, c.runtimeRules[r.ID] = true, true
 	case snapshot.ProgramRow:
 		drop(c, s.programs, r.ID)
 		c.policy, c.programs[r.ID] = true, true
@@ -184,6 +194,8 @@ func (s *store) remove(c *changes, row snapshot.Row) {
 		c.uids[r.UID] = struct{}{}
 	case snapshot.AddressRow:
 		s.vacate(c, r.Addr)
+	default:
+		s.removeRuntime(c, row)
 	}
 }
 
@@ -288,6 +300,9 @@ func (s *store) reset(c *changes) {
 		c.programs[id] = true
 	}
 	maps.Copy(c.gone, s.rules)
+	for id := range s.runtime.rulesets {
+		c.runtimeRulesets[id] = true
+	}
 	for uid := range s.locals {
 		c.uids[uid] = struct{}{}
 	}
@@ -333,7 +348,7 @@ func keyRow(id snapshot.EntryKey) (snapshot.Row, error) {
 	case snapshot.TableAddress:
 		return addressKey(key)
 	}
-	return nil, fmt.Errorf("delete from table %d: unknown", id.Table)
+	return runtimeKeyRow(id)
 }
 
 func pad16(b []byte) (out [16]byte) {
