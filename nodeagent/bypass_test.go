@@ -196,7 +196,7 @@ func TestBypassOverABridge(t *testing.T) {
 		return
 	}
 	sh(t, `mount -t tmpfs tmpfs /run; mount -t bpf bpf `+pinMount+`; mkdir -p /run/netns
-sysctl -qw net.bridge.bridge-nf-call-iptables=0
+echo 0 >/proc/sys/net/bridge/bridge-nf-call-iptables
 ip link add shown type bridge nf_call_iptables 1; ip link set shown up
 ip link add hidden type bridge nf_call_iptables 0; ip link set hidden up
 for p in a:shown:10.0.0.1 b:shown:10.0.0.2 c:hidden:10.0.0.3 d:hidden:10.0.0.4; do
