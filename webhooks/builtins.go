@@ -48,7 +48,7 @@ var builtins = []builtin{
 	},
 	{
 		name:  "palisade.cut",
-		doc:   "connections that the policy system needs and that a policy newly denies: [{what, direction, rule, policy}]",
+		doc:   "what the policy system needs, connections and acts, and a policy newly denies: [{what, direction, rule, policy}]",
 		arity: 2,
 		call:  callCut,
 	},
@@ -193,7 +193,7 @@ func callCut(ctx context.Context, s *session, args []json.RawMessage) (any, erro
 	if seen.partial() {
 		s.note("rule 37: " + seen.String())
 	}
-	return found, nil
+	return append(found, stops(system, policy)...), nil
 }
 
 // share returns whether there is time left for one of the questions of a

@@ -74,7 +74,8 @@ func (f CacheFacts) System(ctx context.Context) (System, error) {
 		return System{}, err
 	}
 	cluster.AddressGroups = groups
-	return System{Cluster: cluster, Needs: needs(pods, nodes, apiServer)}, nil
+	wanted := needs(pods, nodes, apiServer)
+	return System{Cluster: cluster, Needs: wanted, Acts: acts(pods, wanted)}, nil
 }
 
 func (f CacheFacts) pods(ctx context.Context) ([]model.Endpoint, error) {
@@ -84,7 +85,8 @@ func (f CacheFacts) pods(ctx context.Context) ([]model.Endpoint, error) {
 	}
 	var out []model.Endpoint
 	for i := range list.Items {
-		// A pod that is no endpoint (host network) is its node, which no policy selects.
+		// A pod that is no endpoint has ended. One with host networking has no
+		// address of its own, and so no needs, but it acts.
 		if e, ok, err := translate.Pod(&list.Items[i]); err != nil {
 			return nil, err
 		} else if ok {
@@ -139,11 +141,15 @@ func (f CacheFacts) apiServer(ctx context.Context) ([]netip.AddrPort, error) {
 func (f CacheFacts) policies(ctx context.Context) ([]model.Policy, error) {
 	var clusterwide v1alpha1.ClusterwidePolicyList
 	var ours v1alpha1.NetworkPolicyList
+	var runtime v1alpha1.RuntimePolicyList
 	var upstream networkingv1.NetworkPolicyList
 	if err := f.Reader.List(ctx, &clusterwide); err != nil {
 		return nil, err
 	}
 	if err := f.Reader.List(ctx, &ours, client.InNamespace(f.Namespace)); err != nil {
+		return nil, err
+	}
+	if err := f.Reader.List(ctx, &runtime, client.InNamespace(f.Namespace)); err != nil {
 		return nil, err
 	}
 	if err := f.Reader.List(ctx, &upstream, client.InNamespace(f.Namespace)); err != nil {
@@ -160,6 +166,9 @@ func (f CacheFacts) policies(ctx context.Context) ([]model.Policy, error) {
 	}
 	for i := range ours.Items {
 		keep(translate.NetworkPolicy(&ours.Items[i]))
+	}
+	for i := range runtime.Items {
+		keep(translate.RuntimePolicy(&runtime.Items[i]))
 	}
 	for i := range upstream.Items {
 		keep(translate.Upstream(&upstream.Items[i]))

@@ -9,10 +9,11 @@ import (
 	"palisade.dev/palisade/policy/reference"
 )
 
-// cut is a connection of the policy system that a policy newly denies.
+// cut is a connection of the policy system, or something that it has to do, that
+// a policy newly denies.
 type cut struct {
 	What      string `json:"what"`
-	Direction string `json:"direction"` // of the policy's rule: ingress or egress
+	Direction string `json:"direction"` // of the policy's rule: ingress, egress or runtime
 	Rule      string `json:"rule"`      // what denies it
 	Policy    string `json:"policy"`    // whose rule that is; another's where this one took its Accept away
 }

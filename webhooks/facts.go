@@ -23,6 +23,8 @@ type System struct {
 	Cluster model.Cluster
 	// Needs are judged in this order; those of one node stand together.
 	Needs []Need
+	// Acts are what processes of the system's pods have to do.
+	Acts []Act
 }
 
 // Need is a connection that the policy system cannot do without.

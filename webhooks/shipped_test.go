@@ -19,7 +19,7 @@ import (
 
 const systemNamespace = "palisade-system"
 
-// testSystem is a controller pod on node n1, and a node n2 with an agent.
+// testSystem is a controller pod on node n1, and an agent on each of n1 and n2.
 func testSystem() System {
 	node := func(name, address string) model.Endpoint {
 		return model.Endpoint{
@@ -29,7 +29,7 @@ func testSystem() System {
 	}
 	controller := model.Endpoint{
 		ID:        model.EndpointID{Kind: model.EndpointPod, Namespace: systemNamespace, Name: "controller"},
-		Labels:    map[string]string{"app": "controller", SystemLabel: SystemLabelValue},
+		Labels:    map[string]string{"app": "controller", nameLabel: "palisade-controller", SystemLabel: SystemLabelValue},
 		Node:      "n1",
 		Addresses: []netip.Addr{netip.MustParseAddr("10.244.1.2")},
 		Ports: []model.NamedPort{
@@ -37,14 +37,23 @@ func testSystem() System {
 			{Name: "metrics", Proto: model.ProtoTCP, Port: 8080},
 		},
 	}
-	pods := []model.Endpoint{controller}
+	agent := func(node model.NodeName) model.Endpoint {
+		return model.Endpoint{
+			ID:     model.EndpointID{Kind: model.EndpointPod, Namespace: systemNamespace, Name: "agent-" + string(node)},
+			Labels: map[string]string{nameLabel: "palisade-nodeagent", SystemLabel: SystemLabelValue},
+			Node:   node, HostNetwork: true,
+		}
+	}
+	pods := []model.Endpoint{controller, agent("n1"), agent("n2")}
 	nodes := []model.Endpoint{node("n1", "10.90.0.11"), node("n2", "10.90.0.12")}
+	wanted := needs(pods, nodes, []netip.AddrPort{netip.MustParseAddrPort("10.90.0.1:6443")})
 	return System{
 		Cluster: model.Cluster{
 			Namespaces: []model.Namespace{{Name: systemNamespace, Labels: map[string]string{"kubernetes.io/metadata.name": systemNamespace}}},
 			Endpoints:  slices.Concat(pods, nodes),
 		},
-		Needs: needs(pods, nodes, []netip.AddrPort{netip.MustParseAddrPort("10.90.0.1:6443")}),
+		Needs: wanted,
+		Acts:  acts(pods, wanted),
 	}
 }
 
@@ -233,7 +242,7 @@ func always() bool { return true }
 // the only one with a label.
 func manyNodes(n int) System {
 	system := testSystem()
-	pods, nodes := system.Cluster.Endpoints[:1], slices.Clone(system.Cluster.Endpoints[1:])
+	pods, nodes := system.Cluster.Endpoints[:3], slices.Clone(system.Cluster.Endpoints[3:])
 	for i := range n {
 		name := fmt.Sprintf("node-%04d", i)
 		nodes = append(nodes, model.Endpoint{

@@ -2,12 +2,14 @@
 # title: the policy system is cut off
 # description: >-
 #   What the controller needs (the API server to it, it to the API server, agents
-#   to it) is judged with the policy in force. A policy that denies any of it
-#   could not be taken back by the system that it cut off.
+#   to it), and what the controller and the agents have to do (start, load their
+#   programs, use their files and sockets), is judged with the policy in force. A
+#   policy that denies any of it could not be taken back by the system that it cut
+#   off.
 # custom:
 #   rule: 37
 #   severity: R
-#   kinds: [NetworkPolicy, ClusterwidePolicy]
+#   kinds: [NetworkPolicy, RuntimePolicy, ClusterwidePolicy]
 package palisade.rules.r37_lockout
 
 cuts := palisade.cut(input.kind, input.object)
@@ -19,11 +21,20 @@ violations contains violation if {
 	violation := {
 		"field": field(cut),
 		"why": sprintf("%s of %s denies %s%s", [cut.rule, cut.policy, same[0].what, more(count(same))]),
-		"fix": sprintf("exclude the namespace of the policy system from the subject, or accept that %s first", [cut.direction]),
+		"fix": sprintf("exclude the namespace of the policy system from the subject, or %s", [instead(cut)]),
 	}
 }
 
-field(cut) := "spec.isolate" if {
+instead(cut) := "narrow the rule, or accept that in the section" if {
+	cut.direction == "runtime"
+} else := sprintf("accept that %s first", [cut.direction])
+
+field(cut) := sprintf("spec.%s", [split(cut.rule, "/")[0]]) if {
+	cut.direction == "runtime"
+	input.kind == "RuntimePolicy"
+} else := sprintf("spec.runtime.%s", [split(cut.rule, "/")[0]]) if {
+	cut.direction == "runtime"
+} else := "spec.isolate" if {
 	cut.rule == "(isolated)"
 	input.kind == "NetworkPolicy"
 } else := sprintf("spec.%s", [cut.direction])

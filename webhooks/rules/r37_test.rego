@@ -27,3 +27,15 @@ test_rule_of_a_direction if {
 	some violation in r37_lockout.violations with input as policy with palisade.cut as denied
 	violation.field == "spec.egress"
 }
+
+stopped := [{"what": "pod a to load eBPF programs", "direction": "runtime", "rule": "privileges/kernel", "policy": "cwp/p"}]
+
+test_what_runs[kind] if {
+	some kind, field in {"ClusterwidePolicy": "spec.runtime.privileges", "RuntimePolicy": "spec.privileges"}
+	violations := r37_lockout.violations with input as json.patch(policy, [{"op": "replace", "path": "/kind", "value": kind}])
+		with palisade.cut as stopped
+	count(violations) == 1
+	some violation in violations
+	violation.field == field
+	violation.why == "privileges/kernel of cwp/p denies pod a to load eBPF programs"
+}
