@@ -12,6 +12,7 @@ case ${1-} in
   *) sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 [[ $EUID -eq 0 ]] || { echo "bench.sh: run as root: sudo make bench-$1" >&2; exit 1; }
+[[ $1 != path ]] || hack/deps.sh cluster lite # ip, nft, sysctl
 
 mkdir -p bin
 go build -o "bin/bench-$1" "./hack/bench/$1"
