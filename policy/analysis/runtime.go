@@ -3,6 +3,7 @@ package analysis
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"palisade.dev/palisade/policy/model"
@@ -66,11 +67,12 @@ func (t *Tables) JudgeRuntime(who Container, op model.Operation) (model.Judgemen
 	if err != nil {
 		return model.Judgement{}, fmt.Errorf("rows of node %q: container %q: %w", n.name, who.Name, err)
 	}
-	enforced, err := n.decideRuntime(ruleset, op, false)
+	m := rowMatcher{op: &op, isPeer: func(peers snapshot.RulesetID) (bool, error) { return t.isPeer(n, peers, op.Address) }}
+	enforced, err := n.decideRuntime(ruleset, m, false)
 	if err != nil {
 		return model.Judgement{}, fmt.Errorf("rows of node %q: %w", n.name, err)
 	}
-	staged, err := n.decideRuntime(ruleset, op, true)
+	staged, err := n.decideRuntime(ruleset, m, true)
 	if err != nil {
 		return model.Judgement{}, fmt.Errorf("rows of node %q: %w", n.name, err)
 	}
@@ -124,9 +126,24 @@ func (n *node) runtimeRuleset(kind snapshot.KindID, container string) ([]snapsho
 	return out, nil
 }
 
+// isPeer reports whether an address is one of the peers that a ruleset stands for:
+// whether it would be denied there.
+func (t *Tables) isPeer(n *node, peers snapshot.RulesetID, addr netip.Addr) (bool, error) {
+	if !addr.IsValid() {
+		return false, nil
+	}
+	other, ok := t.addresses[addr]
+	if !ok {
+		other = snapshot.AddressRow{Addr: addr, Kind: snapshot.WorldKind}
+	}
+	program, err := n.program(peers, model.Egress, other)
+	return program.Default.Deny, err
+}
+
 // decideRuntime asks the rules in their order: the first that takes part in the
 // world and matches decides.
-func (n *node) decideRuntime(rules []snapshot.RuntimeRuleRow, op model.Operation, staged bool) (model.Decision, error) {
+func (n *node) decideRuntime(rules []snapshot.RuntimeRuleRow, m rowMatcher, staged bool) (model.Decision, error) {
+	op := m.op
 	takesPart := func(r *snapshot.RuntimeRuleRow) bool {
 		return model.Section(r.Section) == op.Section && (staged && r.Staged || !staged && r.Enforced)
 	}
@@ -138,7 +155,12 @@ func (n *node) decideRuntime(rules []snapshot.RuntimeRuleRow, op model.Operation
 			}
 			continue
 		}
-		if !takesPart(r) || !matchesRow(r, &op) {
+		if !takesPart(r) {
+			continue
+		}
+		if matches, err := m.matches(r); err != nil {
+			return model.Decision{}, err
+		} else if !matches {
 			continue
 		}
 		by, ok := n.rules[r.ID]

@@ -8,25 +8,36 @@ import (
 	"palisade.dev/palisade/snapshot"
 )
 
-// matchesRow reports whether every condition of a row holds.
-func matchesRow(r *snapshot.RuntimeRuleRow, op *model.Operation) bool {
+// rowMatcher holds rows against an operation.
+type rowMatcher struct {
+	op     *model.Operation
+	isPeer func(snapshot.RulesetID) (bool, error)
+}
+
+// matches reports whether every condition of a row holds.
+func (m rowMatcher) matches(r *snapshot.RuntimeRuleRow) (bool, error) {
+	op := m.op
 	if r.Isolation {
-		return !op.Mapping || op.Origin != model.OriginImage
+		return !op.Mapping || op.Origin != model.OriginImage, nil
 	}
 	if !rowActs(r, op) || !rowArguments(r, op) {
-		return false
+		return false, nil
 	}
 	switch op.Section {
 	case model.SectionNetwork:
-		return rowAsks(r, op) && rowReaches(r, op)
+		matches := rowAsks(r, op) && rowReaches(r, op)
+		if !matches || r.Peers == (snapshot.RulesetID{}) {
+			return matches, nil
+		}
+		return m.isPeer(r.Peers)
 	case model.SectionPrivileges:
-		return rowPrivileges(r, op)
+		return rowPrivileges(r, op), nil
 	case model.SectionFiles:
 		if rowMoves(r, op) {
-			return true
+			return true, nil
 		}
 	}
-	return rowAsks(r, op) && rowOwner(r, op) && (r.Origins == 0 || r.Origins&uint8(op.Origin) != 0) && rowObject(r, op.Path)
+	return rowAsks(r, op) && rowOwner(r, op) && (r.Origins == 0 || r.Origins&uint8(op.Origin) != 0) && rowObject(r, op.Path), nil
 }
 
 func refuses(r *snapshot.RuntimeRuleRow) bool { return r.Action != snapshot.RuntimeAccept }

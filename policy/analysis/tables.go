@@ -104,23 +104,33 @@ func (n *node) judge(direction model.Direction, subject snapshot.KindID, peer sn
 	if direction == model.Egress {
 		id = row.Egress
 	}
+	program, err := n.program(id, direction, peer)
+	if err != nil {
+		return model.Judgement{}, err
+	}
+	return n.judgement(answer(program, c))
+}
+
+// program is what a ruleset has for a peer.
+func (n *node) program(id snapshot.RulesetID, direction model.Direction, peer snapshot.AddressRow) (snapshot.ProgramRow, error) {
+	var none snapshot.ProgramRow
 	ruleset, ok := n.rulesets[id]
 	if !ok {
-		return model.Judgement{}, fmt.Errorf("no ruleset row %x", id)
+		return none, fmt.Errorf("no ruleset row %x", id)
 	}
 	if ruleset.Egress != (direction == model.Egress) {
-		return model.Judgement{}, fmt.Errorf("ruleset %x is for the other direction", id)
+		return none, fmt.Errorf("ruleset %x is for the other direction", id)
 	}
 	set := snapshot.SetOf(n.groups(ruleset, peer))
 	programID, ok := n.cells[cellKey{id, set}]
 	if !ok {
-		return model.Judgement{}, fmt.Errorf("ruleset %x has no cell for the groups of %s", id, peer.Addr)
+		return none, fmt.Errorf("ruleset %x has no cell for the groups of %s", id, peer.Addr)
 	}
 	program, ok := n.programs[programID]
 	if !ok {
-		return model.Judgement{}, fmt.Errorf("no program row %x", programID)
+		return none, fmt.Errorf("no program row %x", programID)
 	}
-	return n.judgement(answer(program, c))
+	return program, nil
 }
 
 // groups lists the groups of a peer, by kind and by address, that a ruleset

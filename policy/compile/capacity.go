@@ -152,6 +152,14 @@ func (r Refusal) goesBefore(s Refusal) bool {
 
 // blame finds the newest policy that makes a ruleset tell anything apart.
 func (o *overflow) blame(r *ruleset) {
+	if r.ofPeers {
+		r.users.each(func(p *policy) {
+			if o.newest == nil || compareAge(o.newest, p) < 0 {
+				o.newest = p
+			}
+		})
+		return
+	}
 	for _, p := range r.policies {
 		h := &p.halves[r.direction]
 		tells := len(h.groups) > 0 || r.direction == model.Egress && len(h.names) > 0
@@ -201,6 +209,11 @@ func (n *node) coming() map[*ruleset]struct{} {
 			for _, r := range k.rulesets {
 				if r != nil {
 					out[r] = struct{}{}
+				}
+			}
+			for _, s := range k.runtime {
+				for _, use := range s.ruleset.peers {
+					out[use.ruleset] = struct{}{}
 				}
 			}
 		}

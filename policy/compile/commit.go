@@ -58,14 +58,18 @@ func (c *Compiler) commit() ([]*node, []model.NodeName) {
 	return dirty, gone
 }
 
-// assignAll gives every kind that asks for it its rulesets, and every ruleset
-// whose policies changed its lens.
+// assignAll gives every kind that asks for it its rulesets, those rulesets those
+// of their peers, and every ruleset whose policies changed its lens.
 func (c *Compiler) assignAll() {
 	for _, k := range c.dirtyKinds {
 		k.dirty = false
 		c.assign(k)
 	}
 	c.dirtyKinds = c.dirtyKinds[:0]
+	for _, r := range c.recounting {
+		c.recount(r)
+	}
+	c.recounting = c.recounting[:0]
 	for _, r := range c.unfocused {
 		if r.kinds > 0 {
 			c.focus(r)

@@ -79,6 +79,7 @@ type Compiler struct {
 	unfocused       []*ruleset // whose lens may be another now
 	renamed         []*ruleInfo
 	changedRuntime  []*runtimeRuleset
+	recounting      []*runtimeRuleset   // which may have other peers
 	rewritten       []*runtimeRule      // whose rows changed
 	relisted        map[string]struct{} // address groups that changed
 	installing      []*ruleset          // that some node does not have yet

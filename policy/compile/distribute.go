@@ -78,8 +78,8 @@ func (c *Compiler) refresh(n *node) {
 		n.patch(r)
 	}
 	n.patched = nil
-	n.install()
 	c.refreshRuntime(n)
+	n.install()
 	for uid := range n.uids {
 		c.writeLocal(n, uid)
 	}

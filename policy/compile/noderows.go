@@ -7,7 +7,7 @@ import (
 	"palisade.dev/palisade/snapshot"
 )
 
-// uninstall takes away a ruleset as it was at the last commit.
+// uninstall takes away a ruleset as the node has it.
 func (n *node) uninstall(r *ruleset) {
 	n.later.rulesets = append(n.later.rulesets, later[*ruleset]{r, -1})
 	n.rows.delete(snapshot.KeyOf(snapshot.RulesetRow{ID: r.id}))
@@ -19,11 +19,16 @@ func (n *node) uninstall(r *ruleset) {
 	}
 }
 
-// install adds the rulesets that the node's kinds have newly, and brings the
-// others up to date.
+// install adds the rulesets that the node's kinds and runtime rules have newly,
+// and takes away those that only runtime rules had, as they are now: the others
+// went before anything was computed.
 func (n *node) install() {
 	for r := range n.turned {
-		if r.nodes.has(n) || !n.rulesets.has(r) {
+		switch has, wants := r.nodes.has(n), n.rulesets.has(r); {
+		case has && !wants:
+			n.uninstall(r)
+			continue
+		case has || !wants:
 			continue
 		}
 		n.later.rulesets = append(n.later.rulesets, later[*ruleset]{r, +1})

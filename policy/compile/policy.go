@@ -86,17 +86,27 @@ func needsOf(spec *model.Policy) *identity.Needs {
 	if aboutHostPods(spec) {
 		read(model.EndpointHostPod, spec.Subject.Namespaces, spec.Subject.Labels)
 	}
+	readPeer := func(p *model.Peer) {
+		switch {
+		case p.Kind == model.PeerEndpoints:
+			read(p.Endpoint, p.Namespaces, p.Labels)
+		case p.Kind == model.PeerEntity && p.Entity == model.EntityHost:
+			n.Host = true
+		}
+	}
+	if spec.Runtime != nil {
+		rules := spec.Runtime.Sections[model.SectionNetwork].Rules
+		for i := range rules {
+			for j := range rules[i].Peers {
+				readPeer(&rules[i].Peers[j])
+			}
+		}
+	}
 	for _, d := range [...]model.Direction{model.Ingress, model.Egress} {
 		rules := spec.Rules(d)
 		for i := range rules {
 			for j := range rules[i].Peers {
-				p := &rules[i].Peers[j]
-				switch {
-				case p.Kind == model.PeerEndpoints:
-					read(p.Endpoint, p.Namespaces, p.Labels)
-				case p.Kind == model.PeerEntity && p.Entity == model.EntityHost:
-					n.Host = true
-				}
+				readPeer(&rules[i].Peers[j])
 			}
 			for _, m := range rules[i].Ports {
 				if m.Name != "" {

@@ -19,7 +19,9 @@ type ruleset struct {
 	policies  []*policy         // by reference; only those that matter in this direction
 	ports     []model.NamedPort // ingress: what the subject means by the names that rules use
 	lens      *lens
-	kinds     int // how many it protects
+	kinds     int          // how many it protects
+	ofPeers   bool         // it says who a runtime rule's peers are; kinds counts its uses
+	users     bag[*policy] // whose rules these are
 
 	// What nodes have, from update to update.
 	entry  snapshot.Entry

@@ -13,6 +13,7 @@ type runtimePart struct {
 	containers []string // sorted; empty: all but the sandbox
 	rules      []*runtimeRule
 	listed     []string // the address groups that rules name, sorted
+	groups     []*group // of peers that rules name, as often as they do
 }
 
 // matters reports whether the part can change a verdict.
@@ -40,6 +41,11 @@ type runtimeRule struct {
 	spec      *model.RuntimeRule // nil for isolations and stand-ins
 	info      *ruleInfo
 	row       shared
+
+	// Of a rule whose peers are more than addresses.
+	groups  []*group // sorted
+	peersID snapshot.RulesetID
+	peers   *ruleset // while somebody is judged by it
 }
 
 // isolationStrength is asked after every rule of its tier.
@@ -77,6 +83,9 @@ func (c *Compiler) loadRuntime(p *policy, old map[string]*runtimeRule, infos map
 				if r.Peers[j].Kind == model.PeerAddressGroup {
 					part.listed = append(part.listed, r.Peers[j].Name)
 				}
+			}
+			if needsIdentity(r.Peers) {
+				c.loadPeers(part, x)
 			}
 		}
 		if section.Isolates && p.spec.Tier != model.TierAdmin {
@@ -134,10 +143,13 @@ func (p *policy) runtimeRule(s model.Section, name string, info *ruleInfo, old m
 	return x
 }
 
-// unloadRuntime lets go of the address groups that a policy named.
+// unloadRuntime lets go of the peers that a policy named.
 func (c *Compiler) unloadRuntime(p *policy, before *policy) {
 	if before.runtime == nil {
 		return
+	}
+	for _, g := range before.runtime.groups {
+		c.releaseGroup(g)
 	}
 	for _, name := range before.runtime.listed {
 		if by := c.listedBy(name); by.add(p, -1) == 0 && by.len() == 0 {

@@ -9,8 +9,9 @@ import (
 type nodeRuntime struct {
 	rulesets bag[*runtimeRuleset] // by containers of hosted kinds
 	rules    bag[*runtimeRule]    // by rulesets
-	pods     claims[string]       // by UID or hash: pods that are not known by a local row
-	builtin  bool                 // it has the rows of the built-in rules
+	peers    map[*runtimeRule]*ruleset
+	pods     claims[string] // by UID or hash: pods that are not known by a local row
+	builtin  bool           // it has the rows of the built-in rules
 
 	// Since the last commit.
 	uids    map[string]struct{}
@@ -143,9 +144,11 @@ func (n *node) useRuntimeRule(x *runtimeRule, by int) {
 	case now == 0:
 		n.rows.delete(snapshot.KeyOf(snapshot.RuntimeRuleRow{ID: x.info.id}))
 		n.useRule(x.info, -1)
+		n.usePeers(x, nil)
 	case now == by:
 		n.rows.putShared(&x.row)
 		n.useRule(x.info, +1)
+		n.usePeers(x, x.peers)
 	}
 }
 
@@ -227,6 +230,7 @@ func (c *Compiler) distributeRuntime() {
 			if n.runtime.rules.has(x) {
 				c.touchNode(n)
 				n.rows.put(x.row.entry)
+				n.usePeers(x, x.peers)
 			}
 		}
 	}

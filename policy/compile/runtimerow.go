@@ -31,7 +31,9 @@ func (c *Compiler) runtimeRow(x *runtimeRule) snapshot.RuntimeRuleRow {
 	for _, g := range r.Globs {
 		row.Globs = append(row.Globs, snapshot.RuntimeGlob{Prefix: g.Prefix, Suffix: g.Suffix})
 	}
-	row.Blocks = c.runtimeBlocks(r.Peers)
+	if row.Peers = x.peersID; x.groups == nil {
+		row.Blocks = c.runtimeBlocks(r.Peers)
+	}
 	for _, p := range r.Ports {
 		row.Ports = append(row.Ports, snapshot.RuntimePort{Proto: protocolOf(p.Proto), Lo: uint16(p.Lo), Hi: uint16(p.Hi)})
 	}

@@ -21,6 +21,7 @@ type runtimeRuleset struct {
 	rules []*runtimeRule // in the order of judgement
 	entry snapshot.Entry
 	nodes bag[*node]
+	peers []peersUse // as counted
 
 	// Since the last commit.
 	stale    bool // built anew, or one of its policies changed
@@ -43,11 +44,14 @@ func (c *Compiler) assignRuntime(k *kind, policies []*policy) {
 		return
 	}
 	for _, s := range now {
-		s.ruleset.seats++
+		if s.ruleset.seats++; s.ruleset.seats == 1 {
+			c.recounting = append(c.recounting, s.ruleset)
+		}
 	}
 	for _, s := range k.runtime {
 		if s.ruleset.seats--; s.ruleset.seats == 0 {
 			c.idle.runtime = append(c.idle.runtime, s.ruleset)
+			c.recounting = append(c.recounting, s.ruleset)
 		}
 	}
 	k.runtime = now
@@ -100,6 +104,7 @@ func (c *Compiler) runtimeRulesetOf(policies []*policy) *runtimeRuleset {
 	if changed && !r.stale {
 		r.stale = true
 		c.changedRuntime = append(c.changedRuntime, r)
+		c.recounting = append(c.recounting, r)
 	}
 	return r
 }

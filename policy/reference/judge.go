@@ -92,11 +92,13 @@ func builtin(direction model.Direction, subject, peer *model.Endpoint) (string, 
 	}
 }
 
-// hosts reports whether node is the node that a pod runs on.
-func hosts(node, pod *model.Endpoint) bool {
-	return node != nil && pod != nil &&
-		node.ID.Kind == model.EndpointNode && pod.ID.Kind == model.EndpointPod &&
-		model.NodeName(node.ID.Name) == pod.Node
+// hosts reports whether node is the node that a pod runs on, or that a node's own
+// processes run on.
+func hosts(node, subject *model.Endpoint) bool {
+	if node == nil || subject == nil || node.ID.Kind != model.EndpointNode {
+		return false
+	}
+	return subject.ID == node.ID || subject.ID.Kind == model.EndpointPod && subject.Node == model.NodeName(node.ID.Name)
 }
 
 // decide goes through the tiers. All the policies select the subject.

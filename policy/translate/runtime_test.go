@@ -55,7 +55,7 @@ spec:
       action: Deny
       operations: [Connect, Send]
       protocols: [{tcp: {destinationPort: {number: 80}}}, {udp: {}}, {icmp: {}}]
-      peers: [{networks: [10.0.0.0/8]}, {ipBlock: {cidr: 192.0.2.0/24, except: [192.0.2.1/32]}}, {addressGroups: [office]}]
+      peers: [{networks: [10.0.0.0/8]}, {ipBlock: {cidr: 192.0.2.0/24, except: [192.0.2.1/32]}}, {addressGroups: [office]}, {pods: {podSelector: {}}}, {entities: [World]}]
 status: {expiredExceptions: [executables/old, files/etc]}
 `))
 	if err != nil {
@@ -89,7 +89,7 @@ status: {expiredExceptions: [executables/old, files/etc]}
 			model.SectionNetwork: {Rules: []model.RuntimeRule{{
 				Name: "out", Action: model.RuntimeDeny, Operations: uint32(model.SocketConnect | model.SocketSend),
 				Ports: []model.RuntimePorts{{Proto: model.ProtoICMP, Hi: 65535}, {Proto: model.ProtoTCP, Lo: 80, Hi: 80}, {Proto: model.ProtoUDP, Hi: 65535}},
-				Peers: []model.Peer{block("10.0.0.0/8"), block("192.0.2.0/24", "192.0.2.1/32"), {Kind: model.PeerAddressGroup, Name: "office"}},
+				Peers: []model.Peer{block("10.0.0.0/8"), block("192.0.2.0/24", "192.0.2.1/32"), {Kind: model.PeerAddressGroup, Name: "office"}, pods("shop"), {Kind: model.PeerEntity, Entity: model.EntityWorld}},
 			}}},
 		}},
 	}
@@ -167,8 +167,7 @@ func TestRuntimePolicyRefuses(t *testing.T) {
 		"named port":          {rule("network", "protocols: [{destinationNamedPort: http}]"), "a socket knows no named ports"},
 		"ICMP type":           {rule("network", "protocols: [{icmp: {type: 8}}]"), "a socket knows no named ports and no ICMP types"},
 		"bind and a group":    {rule("network", "peers: [{addressGroups: [x]}]"), "has a local address and no peer"},
-		"peers by labels":     {rule("network", "operations: [Connect], peers: [{pods: {podSelector: {}}}]"), "use ipBlock, networks or addressGroups"},
-		"entities":            {rule("network", "operations: [Connect], peers: [{entities: [World]}]"), "use ipBlock, networks or addressGroups"},
+		"bind and labels":     {rule("network", "peers: [{pods: {podSelector: {}}}]"), "has a local address and no peer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := RuntimePolicy(read[v1alpha1.RuntimePolicy](t, `{metadata: {name: p, namespace: shop}, spec: {subject: {pods: {}}, `+tc.spec+`}}`))

@@ -54,14 +54,6 @@ func (t *runtimeTranslator) socket(at *field.Path, m *v1alpha1.SocketMatch, out 
 			t.add(where, "set operations to Connect, Send or both, or use ipBlock and networks, which match the local address",
 				"a socket that binds or listens has a local address and no peer")
 		}
-		peers := t.peer(where, p)
-		for _, x := range peers {
-			if x.Kind != model.PeerBlock && x.Kind != model.PeerAddressGroup {
-				t.add(where, "use ipBlock, networks or addressGroups, and a NetworkPolicy for peers by their labels",
-					"processes are not told apart by whom they reach by labels or entities yet")
-				break
-			}
-		}
-		out.Peers = append(out.Peers, peers...)
+		out.Peers = append(out.Peers, t.peer(where, p)...)
 	}
 }

@@ -102,11 +102,18 @@ func drawRuntimeRule(r *rand.Rand, s model.Section, name string) model.RuntimeRu
 		}
 	case model.SectionNetwork:
 		rule.Operations = drawBits(r, uint32(model.SocketOperations))
-		rule.Peers = some(r, 0, 1, func() model.Peer {
-			if chance(r, 3) {
+		rule.Peers = some(r, 0, 2, func() model.Peer {
+			switch r.IntN(4) {
+			case 0:
 				return model.Peer{Kind: model.PeerAddressGroup, Name: pick(r, groupNames)}
+			case 1:
+				return model.Peer{Kind: model.PeerBlock, Block: drawBlock(r)}
 			}
-			return model.Peer{Kind: model.PeerBlock, Block: drawBlock(r)}
+			for {
+				if p := drawPeer(r); p.Kind != model.PeerAny { // which no manifest can say
+					return p
+				}
+			}
 		})
 		rule.Ports = some(r, 0, 1, func() model.RuntimePorts {
 			lo, hi := pick(r, ports), pick(r, ports)

@@ -234,7 +234,7 @@ func drawPolicy(r *rand.Rand) model.Policy {
 		p.Priority = int32(r.IntN(3))
 		p.Ref = model.PolicyRef{Kind: model.KindClusterwide, Name: name + p.Tier.String()}
 		p.Subject = drawSubject(r, drawNamespaces(r))
-		if chance(r, 2) {
+		if chance(r, 3) {
 			p.Runtime = drawRuntime(r, p.Tier)
 			if chance(r, 3) {
 				p.Subject = model.Subject{Kind: model.EndpointNode, Labels: drawSelector(r)}
@@ -246,7 +246,7 @@ func drawPolicy(r *rand.Rand) model.Policy {
 	}
 	p.Tier = model.TierNamespace
 	ns := pick(r, namespaceNames)
-	if chance(r, 2) {
+	if chance(r, 3) {
 		p.Ref = model.PolicyRef{Kind: model.KindRuntime, Namespace: ns, Name: name}
 		p.Subject = model.Subject{Namespaces: model.NamespaceMatch{Name: ns}, Labels: drawSelector(r)}
 		p.Runtime = drawRuntime(r, p.Tier)
