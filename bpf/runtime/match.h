@@ -604,6 +604,10 @@ __noinline int rt_subject(struct rt_subject *s, const struct rt_container *c)
 		s->count = k->count;
 		s->list = k->list;
 		s->needs = k->needs;
+		if (s->count == 1) {
+			const struct rt_list *list = line(side, h->heap_base + k->list);
+			s->ruleset = list->ruleset[0];
+		}
 		return s->count > 0;
 	} else {
 		ruleset = rt_find_words(side, h, c->name, 0, pod - 1, RT_KIND_CONTAINER);
