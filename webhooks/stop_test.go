@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -144,5 +145,49 @@ func readFirst(t *testing.T, file string, into any) {
 	defer f.Close()
 	if err := yaml.NewYAMLOrJSONDecoder(f, 4096).Decode(into); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
+	}
+}
+
+// The policies that people start from pass the rules, beside each other.
+func TestTheLibraryIsAdmitted(t *testing.T) {
+	files, err := filepath.Glob("../config/library/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	judged := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range strings.Split(string(data), "\n---\n") {
+			var object map[string]any
+			if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			kind, _ := object["kind"].(string)
+			if !isPolicy(kind) {
+				continue
+			}
+			judged++
+			t.Run(filepath.Base(file), func(t *testing.T) {
+				meta := object["metadata"].(map[string]any)
+				if kind == v1alpha1.KindRuntimePolicy {
+					meta["namespace"] = "shop"
+				}
+				if _, err := translateObject(kind, raw(t, object)); err != nil {
+					t.Fatal(err)
+				}
+				e := newEngine(t, rules.Modules(), &fakeCluster{system: testSystem()})
+				verdict, err := e.Judge(t.Context(), Request{Kind: kind, Object: object})
+				if err != nil {
+					t.Fatal(err)
+				}
+				expectOne(t, "refusal", verdict.Refused, "")
+			})
+		}
+	}
+	if judged < 11 {
+		t.Errorf("%d policies in the library, want 11 at least", judged)
 	}
 }
