@@ -103,11 +103,15 @@ mutate: ## Check the tests: plant defects one by one; each has to be noticed (ro
 ##@ Measuring
 
 .PHONY: bench
-bench: bench-verdict bench-path ## All benchmarks; each prints ratios against a baseline of the same run
+bench: bench-verdict bench-runtime bench-path ## All benchmarks; each prints ratios against a baseline of the same run
 
 .PHONY: bench-verdict
 bench-verdict: ## Time of one verdict against an empty program; writes bin/bench-verdict.json (root)
 	hack/bench.sh verdict
+
+.PHONY: bench-runtime
+bench-runtime: ## Time of one answer of runtime rules at 10 to 100k rules; writes bin/bench-runtime.json (root)
+	hack/bench.sh runtime
 
 .PHONY: bench-path
 bench-path: ## Throughput and latency between two pods with and without the hook (root)

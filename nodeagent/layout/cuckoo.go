@@ -27,6 +27,9 @@ type table[K comparable, B bucket[K]] struct {
 	at   section
 	seed uint32
 	kind B
+	// firm fills the first line before the second, so that few look-ups need both;
+	// else the emptier one is filled, which leaves more room.
+	firm bool
 }
 
 func (t table[K, B]) choices(key K) (uint32, uint32) {
@@ -74,7 +77,7 @@ func (t table[K, B]) put(key K, value uint32) error {
 		pa, na := t.free(a)
 		pb, nb := t.free(b)
 		switch {
-		case na > 0 && na >= nb:
+		case na > 0 && (t.firm || na >= nb):
 			t.write(a, pa, key, value)
 			return nil
 		case nb > 0:

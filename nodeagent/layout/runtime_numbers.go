@@ -170,7 +170,7 @@ func (l *Layout) runtimeSizes(im *image) {
 	im.rtHeader.lines = 1
 	im.rtKeys.lines = bpf.RuntimeKeyLines
 	im.rtFilter.lines = powerOfTwo((rows + 31) / 32)  // two bytes for a row
-	im.rtRows.lines = powerOfTwo((rows*10 + 17) / 18) // at most 0.6 full
+	im.rtRows.lines = powerOfTwo((rows*10 + 23) / 24) // at most 0.8 full
 	im.rtRulesets.lines = uint32(room(len(l.n.runtimeSets), 2)) * bpf.RuntimeRulesetLines
 	im.rtSubjects.lines = uint32(room(int(last)+1, 4))
 	im.rtHeap.lines = uint32(room(heap, 16))

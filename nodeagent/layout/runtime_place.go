@@ -90,7 +90,7 @@ type fingerprints struct{ bucket6 }
 func (fingerprints) hash(key bpf.Key6, _ uint32) uint64 { return key.Low }
 
 func (l *Layout) rowTable() table[bpf.Key6, fingerprints] {
-	return table[bpf.Key6, fingerprints]{im: l.im, at: l.im.rtRows}
+	return table[bpf.Key6, fingerprints]{im: l.im, at: l.im.rtRows, firm: true}
 }
 
 // filterBits are the word of the filter that a key has, and its three bits.
