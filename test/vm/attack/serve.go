@@ -24,10 +24,11 @@ type server struct {
 	mu     sync.Mutex // of out and inputs
 	out    io.Writer
 	inputs map[string]io.Writer
+	leak   *os.File // passed on; held here, or collecting garbage would close it
 }
 
 func serve(in io.Reader, out io.Writer) {
-	s := &server{out: out, inputs: map[string]io.Writer{}}
+	s := &server{out: out, inputs: map[string]io.Writer{}, leak: leakedDirectory()}
 	s.tell("out", "-", "serving")
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		words := strings.SplitN(lines.Text(), " ", 4)
@@ -60,10 +61,8 @@ func (s *server) say(id, text string) {
 
 func (s *server) run(id, name, dir string) {
 	cmd := exec.Command(self(), name, dir)
-	for fd := 3; fd <= leaked; fd++ {
-		if f, err := open(fd); err == nil {
-			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-		}
+	if s.leak != nil {
+		cmd.ExtraFiles = []*os.File{s.leak}
 	}
 	input, err := cmd.StdinPipe()
 	if err != nil {
@@ -110,14 +109,11 @@ func ending(err error) string {
 // leaked is a descriptor that a careless runtime leaves open in a container.
 const leaked = 3
 
-// open gives a descriptor that this process got from its parent, if it is a directory.
-func open(fd int) (*os.File, error) {
+// leakedDirectory is that descriptor, if this process got one.
+func leakedDirectory() *os.File {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
+	if err := unix.Fstat(leaked, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return nil, unix.ENOTDIR
-	}
-	return os.NewFile(uintptr(fd), "leaked"), nil
+	return os.NewFile(leaked, "leaked")
 }

@@ -112,6 +112,17 @@ func (p *Pod) Run(s Spec) (output string, code int, err error) {
 	return output, code, err
 }
 
+// Root prepares a container without a runtime: its cgroup and root file system are
+// there, as a runtime makes them, for whoever starts a process there quicker.
+func (p *Pod) Root(name string) (cgroup, root string, err error) {
+	c, err := p.prepare(Spec{Name: name}, false)
+	if err != nil {
+		return "", "", err
+	}
+	c.ended = true
+	return c.Cgroup(), filepath.Join(c.bundle, "rootfs"), os.Mkdir(c.Cgroup(), 0o755)
+}
+
 // Exec runs a program in the container, as kubectl exec does.
 func (c *Container) Exec(args ...string) (output string, code int, err error) {
 	return finish(command(append([]string{"exec", c.ID}, args...)...))

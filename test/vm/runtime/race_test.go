@@ -3,11 +3,17 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"palisade.dev/palisade/test/vm/container"
 )
@@ -16,6 +22,10 @@ import (
 const (
 	allStarts    = 1000
 	normalStarts = 16
+	// byRunc is how many starts there are for one by runc, in a full run. To the
+	// kernel the others are the same: a process of the node goes into the
+	// container's cgroup, takes its root, and executes.
+	byRunc = 20
 )
 
 func starts() int {
@@ -53,7 +63,11 @@ func TestStartRace(t *testing.T) {
 		if i == n/2 {
 			restarts.begin()
 		}
-		out := s.first("race-"+strconv.Itoa(i), program)
+		start := s.first
+		if i%byRunc != 0 && n > normalStarts {
+			start = s.firstQuickly
+		}
+		out := start("race-"+strconv.Itoa(i), program)
 		if strings.Contains(out, "ran\n") || !strings.Contains(strings.ToLower(out), "not permitted") {
 			t.Errorf("pod %d: %s", i, out)
 			continue
@@ -77,6 +91,43 @@ func (s *stage) first(name, program string) string {
 	must(s.t, err)
 	must(s.t, p.Close())
 	return out
+}
+
+// firstQuickly is first without runc.
+func (s *stage) firstQuickly(name, program string) string {
+	s.t.Helper()
+	p, err := s.node.Prepare(container.PodSpec{Namespace: Namespace, Name: name, UID: UID(name), Bare: true})
+	must(s.t, err)
+	must(s.t, p.StartSandbox())
+	cgroup, root, err := p.Root("app")
+	must(s.t, err)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{"PALISADE_VM=1", roleVariable + "=starter", "CGROUP=" + cgroup, "ROOT=" + root, "PROGRAM=" + program}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID}
+	out, err := cmd.CombinedOutput()
+	if err != nil && len(out) == 0 {
+		s.t.Fatalf("starter: %v", err)
+	}
+	must(s.t, p.Close())
+	return string(out)
+}
+
+func init() { roles["starter"] = starter }
+
+// starter becomes the first process of a container.
+func starter() error {
+	root := os.Getenv("ROOT")
+	if err := os.WriteFile(filepath.Join(os.Getenv("CGROUP"), "cgroup.procs"), []byte("0"), 0); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount(root, root, "", unix.MS_BIND, ""),
+		unix.Chdir(root), unix.PivotRoot(".", "."), unix.Unmount(".", unix.MNT_DETACH), unix.Chdir("/"),
+	); err != nil {
+		return err
+	}
+	return unix.Exec(os.Getenv("PROGRAM"), []string{"program"}, nil)
 }
 
 // restarts kills an agent and starts it, again and again.
