@@ -19,16 +19,25 @@ import (
 	"palisade.dev/palisade/snapshot"
 )
 
-// shutB is a state where pod b is isolated and pod a is not.
+// shutB is a state where pod b is isolated, by the rule closed, and pod a is not.
 func shutB() *snapshot.Set {
+	return stateOfB(func(r *rowtest.Builder) snapshot.Answer { return r.Deny("closed") })
+}
+
+// openB is a state where nobody is isolated, b by a rule of its own.
+func openB(rule string) *snapshot.Set {
+	return stateOfB(func(r *rowtest.Builder) snapshot.Answer { return r.Allow(rule) })
+}
+
+func stateOfB(answer func(*rowtest.Builder) snapshot.Answer) *snapshot.Set {
 	rows := rowtest.New(node, "10.5.0.0/24")
 	always := func(p snapshot.ProgramID) func(func(string) bool) snapshot.ProgramID {
 		return func(func(string) bool) snapshot.ProgramID { return p }
 	}
-	open, closed := rows.Program(rows.Allow("open")), rows.Program(rows.Deny("closed"))
+	open, ofB := rows.Program(rows.Allow("open")), rows.Program(answer(rows))
 	out := rows.Ruleset("out", true, nil, always(open))
 	rows.Subject("free", rows.Ruleset("in", false, nil, always(open)), out)
-	rows.Subject("shut", rows.Ruleset("shut", false, nil, always(closed)), out)
+	rows.Subject("shut", rows.Ruleset("shut", false, nil, always(ofB)), out)
 	rows.Local("a", "free")
 	rows.Local("b", "shut")
 	rows.Address("10.5.0.11", "free", "a")

@@ -70,6 +70,7 @@ type path struct {
 	kernel
 	flows    chan flows.Flow
 	cutFails error
+	left     []datapath.Departed
 	closed   bool
 }
 
@@ -89,6 +90,7 @@ func (p *path) Count() ([]datapath.Pair, []datapath.Counter, error) {
 	rule.Rule = rule.Row.ID
 	return []datapath.Pair{{Subject: layout.Local{UID: "a"}, Rule: rule, Connections: 3}}, []datapath.Counter{{Attribution: rule, Packets: 5, Bytes: 300}, {Attribution: rule, Packets: 7, Bytes: 500}}, nil
 }
+func (p *path) Departed() []datapath.Departed                                      { return p.left }
 func (p *path) CameIn([]datapath.Cell) (map[datapath.Cell]datapath.Traffic, error) { return nil, nil }
 func (p *path) Audit(context.Context) (string, error)                              { return "", nil }
 func (p *path) Close() error                                                       { p.closed = true; return nil }

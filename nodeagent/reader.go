@@ -35,6 +35,9 @@ func ReadKernel(ctx context.Context, c datapath.Config, stateDir string, follow 
 		return err
 	}
 	defer d.Close()
+	if left, err := readDeparted(stateDir); err == nil { // damaged: those rules stay nameless
+		d.Recall(left)
+	}
 	events, err := d.Events()
 	if err != nil {
 		return err

@@ -31,6 +31,8 @@ type Datapath interface {
 	Cut(context.Context) (int, error)
 	// Count takes what was counted since the last call, and reads the totals.
 	Count() (pairs []datapath.Pair, totals []datapath.Counter, err error)
+	// Departed lists the rules that left since the kernel's half was opened.
+	Departed() []datapath.Departed
 	// CameIn reads what the hook saw come in by interfaces.
 	CameIn([]datapath.Cell) (map[datapath.Cell]datapath.Traffic, error)
 	// Audit compares the kernel's tables with what they should be, repairs them,

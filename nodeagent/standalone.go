@@ -52,6 +52,7 @@ type Plan struct {
 	Findings     []host.Finding
 
 	s   *Standalone
+	was *snapshot.Set
 	set *snapshot.Set
 }
 
@@ -79,7 +80,7 @@ func (s *Standalone) Plan(set *snapshot.Set) (*Plan, error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	p.Delta = snapshot.Diff(was, set)
+	p.was, p.Delta = was, snapshot.Diff(was, set)
 	p.Becomes = snapshot.Commit{Node: s.Node, Format: snapshot.Format, Generation: p.Was.Generation, Digest: set.Digest()}
 	p.Becomes.Generation.Counter++
 	return p, p.find()
@@ -205,6 +206,9 @@ func (p *Plan) enforce(ctx context.Context, dp Datapath, key ed25519.PrivateKey)
 	if err := p.bindHost(); err != nil {
 		return fmt.Errorf("%w, but which pod is behind which interface was not kept for the agent to come: %w", ErrInForce, err)
 	}
+	if err := keepDeparted(p.s.StateDir, dp.Departed(), p.was); err != nil {
+		return fmt.Errorf("%w, but records of rules that left will not be named: %w", ErrInForce, err)
+	}
 	if _, err := dp.Cut(ctx); err != nil {
 		return fmt.Errorf("%w, but connections that it denies were not ended (apply again): %w", ErrInForce, err)
 	}
@@ -264,7 +268,7 @@ func ensureKey(dir string) (key ed25519.PrivateKey, drop func() error, err error
 
 // Forget removes what an agent or palisade apply keeps on disk.
 func Forget(stateDir string) error {
-	for _, name := range []string{"snapshot", "snapshot.candidate", "snapshot.journal", "facts.json", bootFile, keysCopy, keyFile} {
+	for _, name := range []string{"snapshot", "snapshot.candidate", "snapshot.journal", "facts.json", bootFile, departedFile, keysCopy, keyFile} {
 		if err := os.Remove(filepath.Join(stateDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state directory: %w", err)
 		}

@@ -41,6 +41,7 @@ type engine struct {
 	undone bool
 	// undrained says that somebody may still judge by the side that is idle.
 	undrained bool
+	departed  []Departed // the first first
 }
 
 // apply takes an update in and makes the kernel judge by it. The layout refuses

@@ -58,6 +58,10 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 		return Result{}, errClosed
 	}
 	first := !d.engine.layout.Ready() || d.deferred
+	var adopted map[bpf.RuleSlot]snapshot.RuleID
+	if first {
+		adopted = d.engine.layout.RuleIDs()
+	}
 	if err := d.collectPairs(); err != nil {
 		return Result{}, err
 	}
@@ -94,13 +98,14 @@ func (d *Datapath) Apply(ctx context.Context, u layout.Update) (Result, error) {
 			return r, err
 		}
 	}
-	return r, d.releaseRules()
+	return r, d.releaseRules(adopted)
 }
 
 // releaseRules clears the counters of rules that are gone, so that their slots can
 // serve others.
-func (d *Datapath) releaseRules() error {
+func (d *Datapath) releaseRules(adopted map[bpf.RuleSlot]snapshot.RuleID) error {
 	leaving := d.engine.layout.Leaving()
+	d.engine.depart(leaving, adopted)
 	for _, slot := range leaving {
 		if err := d.maps[bpf.MapCounters].Put(uint32(slot), make([]bpf.Counter, processors())); err != nil {
 			return fmt.Errorf("counter of rule slot %d: %w", slot, err)

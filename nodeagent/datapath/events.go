@@ -114,15 +114,16 @@ func decodeEvent(b []byte) (bpf.Event, error) {
 }
 
 func (d *Datapath) event(raw bpf.Event, now time.Duration) Event {
+	g := snapshot.Generation{Epoch: raw.Epoch, Term: raw.Term, Counter: raw.Counter}
 	e := Event{
 		Time:       time.Now().Add(time.Duration(raw.Time) - now),
-		Generation: snapshot.Generation{Epoch: raw.Epoch, Term: raw.Term, Counter: raw.Counter},
+		Generation: g,
 		Denied:     (raw.Egress.Enforced|raw.Ingress.Enforced)&bpf.WordDeny != 0,
 		Client:     netip.AddrPortFrom(addrOf(raw.Client, raw.Family), raw.ClientPort),
 		Server:     netip.AddrPortFrom(addrOf(raw.Server, raw.Family), raw.ServerPort),
 		Protocol:   raw.Protocol,
-		Egress:     d.judged(raw.Egress),
-		Ingress:    d.judged(raw.Ingress),
+		Egress:     d.judged(raw.Egress, g),
+		Ingress:    d.judged(raw.Ingress, g),
 		Interface:  raw.Interface,
 		Length:     raw.Length,
 		Hook:       raw.Hook,
@@ -139,8 +140,8 @@ func (d *Datapath) event(raw bpf.Event, now time.Duration) Event {
 	return e
 }
 
-func (d *Datapath) judged(a bpf.Answer) Judged {
-	return Judged{Enforced: d.attribution(a.Enforced), Staged: d.attribution(a.Staged)}
+func (d *Datapath) judged(a bpf.Answer, g snapshot.Generation) Judged {
+	return Judged{Enforced: d.attributionAt(a.Enforced, g), Staged: d.attributionAt(a.Staged, g)}
 }
 
 func (d *Datapath) attribution(word uint32) Attribution {
