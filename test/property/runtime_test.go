@@ -182,6 +182,13 @@ func TestRuntimeRowsAgreeWithReference(t *testing.T) {
 				w.step(event.rand(), c)
 			}
 		}
+		r := h.event.rand()
+		for added := 0; added < 6; { // so that there is something to ask about
+			if p := drawPolicy(r); p.Runtime != nil {
+				w.putPolicy(p, 0, c)
+				added++
+			}
+		}
 		c.Commit()
 		cluster := w.cluster()
 		nodes := map[model.NodeName]*snapshot.Set{}
@@ -192,7 +199,6 @@ func TestRuntimeRowsAgreeWithReference(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		r := h.event.rand()
 		for _, id := range slices.SortedFunc(maps.Keys(w.endpoints), model.CompareEndpointIDs) {
 			if id.Kind == model.EndpointExternal {
 				continue
