@@ -60,6 +60,9 @@ func run() error {
 	if err := heldUp(); err != nil {
 		return err
 	}
+	if err := runRuntime(limit); err != nil {
+		return err
+	}
 	r, err := race(leftRight{}, atOnce, func(r result) bool {
 		return (limit > 0 && r.took >= limit) || (r.flips >= fullFlips && r.verdicts >= fullVerdicts)
 	})
