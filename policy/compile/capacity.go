@@ -31,8 +31,11 @@ const (
 
 // Error is one line, so that a refusal can stand in a status.
 func (r *Refusal) Error() string {
-	return fmt.Sprintf("%s: %d %s are needed (%s), at most %d fit: name fewer combinations of peers, or merge rules",
-		r.Policy, r.Needed, r.Limit, r.Where, r.Max)
+	fix := "name fewer combinations of peers, or merge rules"
+	if r.Limit.ofRuntime() {
+		fix = "narrow the subject, or merge rules"
+	}
+	return fmt.Sprintf("%s: %d %s are needed (%s), at most %d fit: %s", r.Policy, r.Needed, r.Limit, r.Where, r.Max, fix)
 }
 
 // Refusals lists the policies that do not fit, by reference.

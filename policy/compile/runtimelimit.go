@@ -17,6 +17,15 @@ const (
 	LimitRuntimeGlobs   Limit = "different lengths of one container's globs"
 )
 
+// ofRuntime reports whether the bound is one of what is judged for a container.
+func (l Limit) ofRuntime() bool {
+	switch l {
+	case LimitRuntimeRules, LimitRuntimeFrom, LimitRuntimeNetwork, LimitRuntimeClauses, LimitRuntimeGlobs:
+		return true
+	}
+	return false
+}
+
 // standInRules is how many rules of a section stand-ins can add to a container:
 // one of each world in each tier. They are kept free, so that a stand-in always
 // fits.
