@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,6 +47,9 @@ var ErrNotFull = errors.New("the first update must be a full snapshot")
 // Apply, an adopted datapath goes on judging as it did, and a new one allows all.
 func Open(c Config) (_ *Datapath, err error) {
 	c = c.withDefaults()
+	if c.Layout.RuntimeSeed == ([32]byte{}) {
+		rand.Read(c.Layout.RuntimeSeed[:]) // never fails
+	}
 	if err := Probe(); err != nil {
 		return nil, err
 	}
@@ -327,6 +331,7 @@ func (d *Datapath) learn(lines []bpf.Line) {
 	d.generation = snapshot.Generation{Epoch: h.Epoch, Term: h.Term, Counter: h.Counter}
 	d.digest = snapshot.Digest(seal.Digest)
 	d.engine.layout.AdoptRules(layout.RulesOf(lines[:seal.Lines]))
+	d.engine.layout.AdoptRuntimeSecret(layout.RuntimeSecretOf(lines[:seal.Lines]))
 }
 
 // sound reports whether a side is whole: of this format, complete and as it was left.
