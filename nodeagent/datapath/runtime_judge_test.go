@@ -2,6 +2,9 @@ package datapath
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -106,4 +109,93 @@ func TestRuntimeJudgeMatchesRows(t *testing.T) {
 		}
 		judgeAll(rt, trial, b, all)
 	})
+}
+
+// TestRuntimeManyRules judges by 10,000 rules of one rule set: every path, its
+// neighbours, and the greatest length that a path can have.
+func TestRuntimeManyRules(t *testing.T) {
+	const rules = 10_000
+	b := rowtest.NewRuntime()
+	var ids []snapshot.RuleID
+	var paths []string
+	long := strings.Repeat("/"+strings.Repeat("n", 254), 15)
+	for i := range rules {
+		row := snapshot.RuntimeRuleRow{Section: snapshot.SectionFiles, Action: uint8(i % 3), Enforced: i%5 != 0, Staged: true}
+		path := fmt.Sprintf("/data/%d/%d/file-%d", i%7, i%100, i)
+		if i%10 == 9 {
+			path = fmt.Sprintf("%s/%0*d", long, bpf.RuntimePathBytes-2-len(long), i)
+		}
+		switch i % 4 {
+		case 0, 1:
+			row.Paths = []string{path}
+		case 2:
+			row.Directories = []string{path}
+		case 3:
+			row.Globs = []snapshot.RuntimeGlob{{Prefix: path[:len(path)/2], Suffix: path[len(path)/2:]}}
+		}
+		ids = append(ids, b.Rule(fmt.Sprintf("rule-%d", i), row))
+		paths = append(paths, path, path+"x", path+"/below")
+	}
+	b.Subject("web", "", b.Ruleset("many", ids...))
+	b.Pod(fmt.Sprintf("%032x", 7), "web")
+	trial := newRuntimeTrial(t, TrialOptions{Lines: 1 << 16, Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	if _, err := trial.Apply(context.Background(), layout.Update{Full: true, Delta: b.Full()}); err != nil {
+		t.Fatal(err)
+	}
+	var all []asked
+	for i := 0; i < len(paths); i += 41 {
+		if len(paths[i]) < bpf.RuntimePathBytes {
+			all = append(all, asked{fmt.Sprintf("%032x", 7), "app", rowtest.Operation{Section: snapshot.SectionFiles, Operations: 1, Path: paths[i]}})
+		}
+	}
+	for len(all) > 0 {
+		n := min(len(all), 256)
+		judgeAll(t, trial, b, all[:n])
+		all = all[n:]
+	}
+}
+
+// TestRuntimePeers: a rule about peers is about whom the network's matrix says.
+func TestRuntimePeers(t *testing.T) {
+	n := rowtest.New("node")
+	yes, no := n.Program(n.Deny("is-a-peer")), n.Program(n.Allow("is-none"))
+	n.Kind("db", "db")
+	n.Kind("web")
+	n.Part("10.9.0.0/16", "office")
+	peers := n.Ruleset("peers", true, []string{"db", "office"}, func(in func(string) bool) snapshot.ProgramID {
+		if in("db") || in("office") {
+			return yes
+		}
+		return no
+	})
+	n.Address("10.1.0.1", "db", "uid-db")
+	n.Address("fd00::1", "db", "uid-db")
+	n.Address("10.1.0.2", "web", "uid-web")
+	b := rowtest.NewRuntime()
+	b.Network(n)
+	row := snapshot.RuntimeRuleRow{
+		Section: snapshot.SectionNetwork, Action: snapshot.RuntimeKill, Enforced: true, Staged: true, Operations: 1, Peers: peers,
+		Ports: []snapshot.RuntimePort{{Proto: 6, Lo: 1, Hi: 100}},
+	}
+	b.Subject("web", "", b.Ruleset("set", b.Rule("to-peers", row)))
+	b.Local("uid-web", "web")
+	trial := newRuntimeTrial(t, TrialOptions{Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	if _, err := trial.Apply(context.Background(), layout.Update{Full: true, Delta: b.Full()}); err != nil {
+		t.Fatal(err)
+	}
+	var all []asked
+	killed := 0
+	for _, a := range []string{"10.1.0.1", "fd00::1", "10.1.0.2", "10.9.3.3", "10.8.0.1", "fd00::2"} {
+		for _, port := range []uint16{80, 101} {
+			op := rowtest.Operation{Section: snapshot.SectionNetwork, Operations: 1, Addr: netip.MustParseAddr(a), Proto: 6, Port: port}
+			all = append(all, asked{"uid-web", "app", op})
+			if v, _, _ := b.Judge("uid-web", "app", op); v.Enforced.Kill {
+				killed++
+			}
+		}
+	}
+	if killed != 3 {
+		t.Fatalf("the test's own rows kill %d connections, want 3", killed)
+	}
+	judgeAll(t, trial, b, all)
 }

@@ -26,6 +26,7 @@ type Runtime struct {
 	locals   map[string]string // kinds of pods by UID
 	pods     map[string]string
 	peer     func(id snapshot.RulesetID, op Operation) bool
+	extra    []snapshot.Row
 }
 
 // NewRuntime returns a builder that holds the built-in rules alone.
@@ -88,7 +89,7 @@ func (b *Runtime) Pod(uid, kind string) { b.pods[uid] = kind }
 
 // Rows are all rows, those that the network needs for a pod included.
 func (b *Runtime) Rows() []snapshot.Row {
-	out := []snapshot.Row{snapshot.MetaRow{Node: "node"}}
+	out := append([]snapshot.Row{snapshot.MetaRow{Node: "node"}}, b.extra...)
 	for _, r := range b.names {
 		out = append(out, r)
 	}
@@ -326,6 +327,15 @@ func (b *Runtime) reaches(r snapshot.RuntimeRuleRow, op Operation) bool {
 	return (len(r.Blocks) == 0 || slices.ContainsFunc(r.Blocks, inBlock)) &&
 		(len(r.Ports) == 0 || slices.ContainsFunc(r.Ports, inPorts)) &&
 		(r.Peers == snapshot.RulesetID{} || b.peer(r.Peers, op))
+}
+
+// Network adds the rows of a network snapshot, whose egress rule sets tell who is a
+// rule's peer: who is denied.
+func (b *Runtime) Network(n *Builder) {
+	b.extra = append(b.extra, n.rows...)
+	b.peer = func(id snapshot.RulesetID, op Operation) bool {
+		return n.answer(id, op.Addr, op.Proto, op.Port).Deny
+	}
 }
 
 // Pods lists the UIDs of all pods, in order.
