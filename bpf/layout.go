@@ -64,7 +64,7 @@ const (
 // builtinNames are what people read; the parentheses keep them apart from names of rules.
 var builtinNames = [...]string{
 	"(none)", "(broken)", "(no-subject)", "(self)", "(own-node)", "(spoofed)",
-	"(unbound-address)", "(group-address)", "(discovery)", "(malformed)",
+	"(unbound-address)", "(group-address)", "(discovery)", "(malformed)", "(unknown-pod)",
 }
 
 // Builtin is the name of a rule that no snapshot holds, or "" for other slots.

@@ -20,6 +20,10 @@ typedef struct {
 	__u32 val;
 } kuid_t;
 
+typedef struct {
+	__u32 val;
+} kgid_t;
+
 struct inode {
 	__u16 i_mode;
 	kuid_t i_uid;
@@ -36,6 +40,11 @@ struct dentry {
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
+};
+
+struct iattr {
+	unsigned int ia_valid;
 };
 
 struct mnt_namespace;
@@ -54,6 +63,7 @@ struct path {
 
 struct file {
 	unsigned int f_flags;
+	unsigned int f_mode;
 	struct path f_path;
 	struct inode *f_inode;
 };
@@ -101,10 +111,13 @@ struct kernel_cap_struct___words {
 
 struct cred {
 	kuid_t euid;
-	kuid_t egid;
+	kgid_t egid;
 	kuid_t uid;
-	kuid_t gid;
+	kgid_t gid;
+	kuid_t suid;
+	kgid_t sgid;
 	kuid_t fsuid;
+	kgid_t fsgid;
 	kernel_cap_t cap_effective;
 	struct user_namespace *user_ns;
 };
@@ -138,8 +151,13 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct mm_struct {
+	struct file *exe_file;
+};
+
 struct task_struct {
 	int pid;
+	struct mm_struct *mm;
 	int tgid;
 	int exit_code;
 	__u64 start_boottime;
@@ -151,11 +169,25 @@ struct task_struct {
 	struct css_set *cgroups;
 };
 
+struct pt_regs {
+	unsigned long orig_ax;
+};
+
+struct bpf_iter__task {
+	struct task_struct *task;
+};
+
 struct linux_binprm {
 	struct file *file;
 	struct cred *cred;
 	const char *filename;
 	const char *interp;
+};
+
+struct in6_addr {
+	union {
+		__be64 as_words[2];
+	} in6_u;
 };
 
 struct sock_common {
@@ -164,11 +196,8 @@ struct sock_common {
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
-	struct {
-		struct {
-			__u8 u6_addr8[16];
-		} in6_u;
-	} skc_v6_daddr, skc_v6_rcv_saddr;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
 };
 
 struct sock {

@@ -66,10 +66,11 @@ struct climb {
 
 static long climb_step(__u64 i, struct climb *c)
 {
-	c->cgroup = above(c->cgroup);
-	if (!c->cgroup)
+	struct cgroup *cgroup = above(c->cgroup);
+	if (!cgroup)
 		return 1;
-	__u64 id = BPF_CORE_READ(c->cgroup, kn, id);
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	c->cgroup = cgroup;
 	c->found = bpf_map_lookup_elem(&containers, &id);
 	return c->found ? 1 : 0;
 }
@@ -154,7 +155,7 @@ static __always_inline __u32 uid_begins(const char *name)
 	return 0;
 }
 
-/* Reads a pod's UID from a cgroup's name as layout.PodUID has it. */
+/* Reads a pod's UID from a cgroup's name as layout.PodKey has it. */
 static __always_inline int pod_of(struct rt_container *c, const char *name)
 {
 	__u32 begin = uid_begins(name);
@@ -164,10 +165,79 @@ static __always_inline int pod_of(struct rt_container *c, const char *name)
 	bpf_loop(CGROUP_NAME - 24, uid_step, &u, 0);
 	if (u.other == FNV_START)
 		return 0;
-	c->uid_high = u.digits == 32 ? u.high : 0;
-	c->uid_low = u.digits == 32 ? u.low : u.other;
+	c->uid_high = u.digits == 32 ? u.high : u.other;
+	c->uid_low = u.digits == 32 ? u.low : u.other * FNV_PRIME; /* a zero byte more */
 	c->name = RT_NAME_POD;
 	return 1;
+}
+
+/* Where a cgroup stands that was made before anybody watched. */
+struct ascent {
+	struct cgroup *cgroup;
+	struct cgroup *pod; /* the topmost that is named as a pod's */
+	__u64 container;    /* what stands below that on our way */
+	__u64 below;
+};
+
+static long ascent_step(__u64 i, struct ascent *a)
+{
+	struct cgroup *cgroup = a->cgroup;
+	char name[24] = {};
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgroup, kn, name));
+	if (uid_begins(name)) {
+		a->pod = cgroup;
+		a->container = a->below;
+	}
+	a->below = id;
+	a->cgroup = above(cgroup);
+	return !a->cgroup;
+}
+
+static __always_inline void count_unbound(void)
+{
+	__u32 zero = 0;
+	__u64 *missing = bpf_map_lookup_elem(&unbound, &zero);
+	if (missing)
+		__sync_fetch_and_add(missing, 1);
+}
+
+/* 1 if it was not bound and is now. */
+static __always_inline int bind(__u64 id, const struct bound *b)
+{
+	long err = bpf_map_update_elem(&containers, &id, b, BPF_NOEXIST);
+	if (err && err != -17 /* EEXIST */)
+		count_unbound();
+	return !err;
+}
+
+/*
+ * Binds a cgroup and what is above it, if it is of a pod. Returns the container's cgroup
+ * if that was not bound before. name has room for CGROUP_NAME bytes and as many again.
+ */
+static __always_inline __u64 bind_upwards(struct cgroup *cgroup, char *name, struct bound *b)
+{
+	struct ascent a = { .cgroup = cgroup };
+	bpf_loop(64, ascent_step, &a, 0);
+	struct cgroup *pod = a.pod;
+	if (!pod)
+		return 0;
+	bpf_probe_read_kernel_str(name, CGROUP_NAME, BPF_CORE_READ(pod, kn, name));
+	if (!pod_of(&b->container, name))
+		return 0;
+	__u64 id = BPF_CORE_READ(cgroup, kn, id), at = BPF_CORE_READ(pod, kn, id);
+	b->root = at;
+	b->children = a.container ? 1 : 0; /* which one came first is not known */
+	bind(at, b);
+	if (!a.container)
+		return 0;
+	b->root = a.container;
+	b->children = 0;
+	b->container.name = RT_NAME_PENDING;
+	int fresh = bind(a.container, b);
+	if (id != a.container)
+		bind(id, b);
+	return fresh ? a.container : 0;
 }
 
 #endif

@@ -20,7 +20,8 @@
 #define NOBODYS (-1)
 #define NO_ROOM (-2)
 
-const volatile __u32 backend = RT_BACKEND_LSM;
+/* By section. */
+const volatile __u8 backends[4] = { RT_BACKEND_LSM, RT_BACKEND_LSM, RT_BACKEND_LSM, RT_BACKEND_LSM };
 
 /* Bits of what is asked of begin, besides the section. */
 #define BEGIN_EXEC 256U /* also of a process in setup */
@@ -65,6 +66,7 @@ __noinline int begin(__u32 asked)
 		s->chained = 1;
 	}
 	s->unknown = unknown;
+	s->quiet = 0;
 	__builtin_memset(&s->event.query, 0, sizeof(s->event.query));
 	s->event.container = container;
 	s->event.query.section = section;
@@ -75,11 +77,12 @@ __noinline int begin(__u32 asked)
 }
 
 /* The path of an object, where it comes from and whose it is. */
-__noinline int object(__u32 number, __u64 mnt, __u64 dentry, __u64 inode)
+__noinline int find_object(__u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return -1;
+	__u64 mnt = s->mnt, dentry = s->dentry, inode = s->inode;
 	struct rt_query *q = &s->event.query;
 	struct task_struct *task = bpf_get_current_task_btf();
 	if (resolve_path(&s->path, &s->backwards, (void *)mnt, (void *)dentry))
@@ -97,12 +100,24 @@ __noinline int object(__u32 number, __u64 mnt, __u64 dentry, __u64 inode)
 	return 0;
 }
 
+static __always_inline void object(__u32 number, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode)
+{
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return;
+	s->mnt = (__u64)mnt;
+	s->dentry = (__u64)dentry;
+	s->inode = (__u64)inode;
+	find_object(number);
+}
+
 /* The other end of a rename or a link: for the record only. */
-__noinline int other_end(__u32 number, __u64 mnt, __u64 dentry)
+__noinline int find_other_end(__u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return -1;
+	__u64 mnt = s->mnt, dentry = s->dentry;
 	__u32 at = s->path.length & (RT_PATH_BYTES - 1);
 	struct walk w = {
 		.bytes = s->backwards.bytes,
@@ -116,6 +131,16 @@ __noinline int other_end(__u32 number, __u64 mnt, __u64 dentry)
 	bpf_probe_read_kernel(s->path.bytes + at, length, &w.bytes[w.position & (RT_PATH_BYTES - 1)]);
 	s->event.target_length = length;
 	return 0;
+}
+
+static __always_inline void other_end(__u32 number, const struct vfsmount *mnt, struct dentry *dentry)
+{
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return;
+	s->mnt = (__u64)mnt;
+	s->dentry = (__u64)dentry;
+	find_other_end(number);
 }
 
 static __always_inline __u32 flags_of(__u64 word)
@@ -133,44 +158,78 @@ static __always_inline __u32 worth(const struct scratch *s, const struct rt_answ
 	return 0;
 }
 
+/* One operation's answer; of several operations the first that is denied decides. */
+static __always_inline int judge_operation(struct scratch *s, __u32 operation)
+{
+	/* In the scratch: the stack is for the match code. */
+	struct rt_query *q = &s->asked;
+	struct rt_answer *a = &s->answer;
+	*q = s->event.query;
+	q->operations = operation;
+	a->enforced = a->staged = RT_NOTHING;
+	if (s->unknown)
+		a->enforced = a->staged = (__u64)RT_DENY << 32 | RULE_UNKNOWN_POD;
+	else if (s->subject.count)
+		rt_judge_in(&s->eval, &s->subject, q, q->section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL, a);
+	if (a->enforced == RT_NOTHING)
+		a->enforced = a->staged = RULE_NONE;
+	struct rt_answer *so_far = &s->event.answer;
+	if (so_far->enforced == RT_NOTHING || flags_of(a->enforced) & (RT_DENY | RT_KILL))
+		so_far->enforced = a->enforced;
+	if (so_far->staged == RT_NOTHING || (flags_of(a->staged) & (RT_DENY | RT_KILL) && !(flags_of(so_far->staged) & (RT_DENY | RT_KILL))))
+		so_far->staged = a->staged;
+	return flags_of(a->enforced) & (RT_DENY | RT_KILL) ? 1 : 0;
+}
+
+/* Sends the record of what was judged. */
+__noinline int tell(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return -1;
+	struct rt_event *e = &s->event;
+	void *side = side_of(s->subject.side);
+	struct header *h = side ? line(side, 0) : NULL;
+	if (h) {
+		e->counter = h->counter;
+		e->epoch = h->epoch;
+		e->term = h->term;
+	}
+	describe(e, bpf_get_current_task_btf());
+	send_event(s);
+	return 0;
+}
+
 /* Asks the rules, counts and tells; 0, or what the hook returns to refuse. */
 __noinline int settle(__u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return -EPERM;
-	struct rt_event *e = &s->event;
-	struct rt_query q = e->query;
-	struct rt_answer a = { RT_NOTHING, RT_NOTHING };
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct rt_answer *a = &s->event.answer;
+	__u8 section = s->event.query.section & 3;
+	__u32 operations = s->event.query.operations;
 	int denied = 0;
 
-	if (s->unknown) {
-		a.enforced = a.staged = (__u64)RT_DENY << 32 | RULE_UNKNOWN_POD;
-	} else if (s->subject.count) {
-		rt_judge(&s->subject, &q, q.section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL, &a);
-	}
-	if (a.enforced == RT_NOTHING)
-		a.enforced = a.staged = RULE_NONE;
-	if (flags_of(a.enforced) & (RT_DENY | RT_KILL))
-		denied = -EPERM;
-	if (flags_of(a.enforced) & RT_KILL || (denied && backend == RT_BACKEND_SIGNAL))
-		bpf_send_signal(SIGKILL);
-	count_word(a.enforced, 0);
-	__u32 limit = worth(s, &a);
-	if (limit && may_report(a.enforced & WORD_RULE, limit)) {
-		void *side = side_of(s->subject.side);
-		struct header *h = side ? line(side, 0) : NULL;
-		if (h) {
-			e->counter = h->counter;
-			e->epoch = h->epoch;
-			e->term = h->term;
+	a->enforced = a->staged = RT_NOTHING;
+	/* An operation of its own each: one may be allowed and another not. */
+	for (int i = 0; i < 3; i++) {
+		__u32 one = operations & -operations;
+		if (judge_operation(s, one)) {
+			denied = -EPERM;
+			break;
 		}
-		e->answer = a;
-		e->backend = backend;
-		describe(e, task);
-		send_event(s);
+		operations ^= one;
+		if (!operations)
+			break;
 	}
+	if (flags_of(a->enforced) & RT_KILL || (denied && backends[section] == RT_BACKEND_SIGNAL))
+		bpf_send_signal(SIGKILL);
+	count_word(a->enforced, 0);
+	s->event.backend = backends[section];
+	__u32 limit = worth(s, a);
+	if (limit && !s->quiet && may_report(a->enforced & WORD_RULE, limit))
+		tell(number);
 	give_scratch(s);
 	return denied;
 }
@@ -185,6 +244,26 @@ static __always_inline int ask(int number, __u32 operations)
 		return -EPERM;
 	s->event.query.operations = operations;
 	return settle(number);
+}
+
+/* For a hook that is about an object. */
+static __always_inline int ask_about(__u32 section, __u32 operations, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode, __u8 flags)
+{
+	int number = begin(section);
+	if (number < 0)
+		return number == NO_ROOM ? -EPERM : 0;
+	object(number, mnt, dentry, inode);
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return -EPERM;
+	s->event.query.operations = operations;
+	s->event.query.flags |= flags;
+	return settle(number);
+}
+
+static __always_inline int ask_file(__u32 section, __u32 operations, struct file *file, __u8 flags)
+{
+	return ask_about(section, operations, file->f_path.mnt, file->f_path.dentry, file->f_inode, flags);
 }
 
 #endif

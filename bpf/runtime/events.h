@@ -45,7 +45,7 @@ struct rt_event {
 	__u32 gid;
 	__u32 exit_code;
 	__u32 mount_namespace;
-	__u32 pid_namespace;
+	__u32 process_namespace;
 	__u32 network_namespace;
 	__u32 user_namespace;
 	__u8 kind;
@@ -89,6 +89,14 @@ struct scratch {
 	__u64 taken;
 	__u32 chained; /* whether there is a chain */
 	__u32 unknown; /* a pod that the snapshot does not know, and which therefore does nothing */
+	__u64 quiet; /* no record, whatever the answer */
+	/* The object at hand. Only numbers can be given to functions that are checked once. */
+	__u64 mnt;
+	__u64 dentry;
+	__u64 inode;
+	struct rt_eval eval;
+	struct rt_query asked;
+	struct rt_answer answer;
 	struct rt_subject subject;
 	struct rt_chain chain;
 	struct backwards backwards;
@@ -138,13 +146,15 @@ struct lineage {
 
 static long ancestor_step(__u64 i, struct lineage *l)
 {
-	struct task_struct *parent = BPF_CORE_READ(l->task, real_parent);
-	if (!parent || parent == l->task)
+	struct task_struct *task = l->task;
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent, group_leader);
+	if (!parent || parent == task)
 		return 1;
-	l->task = BPF_CORE_READ(parent, group_leader);
-	l->ancestors[i & (RT_ANCESTORS - 1)].pid = BPF_CORE_READ(l->task, tgid);
-	l->ancestors[i & (RT_ANCESTORS - 1)].started = BPF_CORE_READ(l->task, start_boottime);
-	return BPF_CORE_READ(l->task, tgid) == 1;
+	struct rt_ancestor *a = &l->ancestors[i & (RT_ANCESTORS - 1)];
+	a->pid = BPF_CORE_READ(parent, tgid);
+	a->started = BPF_CORE_READ(parent, start_boottime);
+	l->task = parent;
+	return a->pid == 1;
 }
 
 static __always_inline __u64 effective(const struct cred *cred)
@@ -168,9 +178,10 @@ static __always_inline void describe(struct rt_event *e, struct task_struct *tas
 	e->effective = effective(cred);
 	e->user_namespace = BPF_CORE_READ(cred, user_ns, ns.inum);
 	e->mount_namespace = BPF_CORE_READ(namespaces, mnt_ns, ns.inum);
-	e->pid_namespace = BPF_CORE_READ(namespaces, pid_ns_for_children, ns.inum);
+	e->process_namespace = BPF_CORE_READ(namespaces, pid_ns_for_children, ns.inum);
 	e->network_namespace = BPF_CORE_READ(namespaces, net_ns, ns.inum);
-	e->cgroup = BPF_CORE_READ(cgroup_of(task), kn, id);
+	struct cgroup *cgroup = cgroup_of(task);
+	e->cgroup = BPF_CORE_READ(cgroup, kn, id);
 	struct lineage l = { .task = task, .ancestors = e->ancestors };
 	__builtin_memset(e->ancestors, 0, sizeof(e->ancestors));
 	bpf_loop(RT_ANCESTORS, ancestor_step, &l, 0);
@@ -198,7 +209,7 @@ static __always_inline int may_report(__u32 slot, __u32 limit)
 static __always_inline void send_event(struct scratch *s)
 {
 	__u32 zero = 0;
-	__u64 size = sizeof(struct rt_event) + __builtin_offsetof(struct rt_path, bytes) + (s->event.path_length & (2 * RT_PATH_BYTES - 1)) + (s->event.target_length & (RT_PATH_BYTES - 1));
+	__u64 size = sizeof(struct rt_event) + __builtin_offsetof(struct rt_path, bytes) + (s->event.path_length & (RT_PATH_BYTES - 1)) + (s->event.target_length & (RT_PATH_BYTES - 1));
 	if (bpf_ringbuf_output(&runtime_events, &s->event, size, 0) == 0)
 		return;
 	struct limit *l = bpf_map_lookup_elem(&limits, &zero);

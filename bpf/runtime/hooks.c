@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* What the dispatchers call: one program for each hook, which says what is asked. */
-#include "decide.h"
-#include <bpf/bpf_tracing.h>
+#include "files.h"
+#include "network.h"
+#include "privileges.h"
 
 char palisade_license[] SEC("license") = "Dual BSD/GPL";
 
@@ -12,7 +13,7 @@ static __always_inline int exec(struct linux_binprm *bprm)
 	if (number < 0)
 		return number == NO_ROOM ? -EPERM : 0;
 	struct file *file = bprm->file;
-	object(number, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry, (__u64)file->f_inode);
+	object(number, file->f_path.mnt, file->f_path.dentry, file->f_inode);
 	return settle(number);
 }
 
@@ -22,54 +23,106 @@ int BPF_PROG(palisade_bprm_check_security, struct linux_binprm *bprm)
 	return exec(bprm);
 }
 
+static __always_inline void tell_cgroup(struct scratch *s, const struct bound *b, __u64 id, const char *name)
+{
+	long length = bpf_probe_read_kernel_str(s->path.bytes, CGROUP_NAME, name);
+	s->event.kind = RT_EVENT_CGROUP;
+	s->event.container = b->container;
+	s->event.cgroup = id;
+	s->event.time = bpf_ktime_get_ns();
+	s->event.path_length = length > 0 ? (length - 1) & (CGROUP_NAME - 1) : 0;
+	s->event.target_length = 0;
+	send_event(s);
+}
+
+/* The monitor of a container, which stands beside it, is the runtime's own. */
+static __always_inline int is_monitor(const char *name)
+{
+	const char monitor[] = "crio-conmon-";
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < sizeof(monitor) - 1; i++)
+		if (name[i] != monitor[i])
+			return 0;
+	return 1;
+}
+
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(palisade_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 {
 	struct bound b = {};
-	__u32 zero = 0;
 	__u64 id = cgroup->kn->id;
 	if (cgroup->root->hierarchy_id != (int)hierarchy_id)
 		return 0;
 	int number = take_scratch();
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
 	if (!s) {
-		__u64 *missing = bpf_map_lookup_elem(&unbound, &zero);
-		if (missing)
-			__sync_fetch_and_add(missing, 1);
+		count_unbound();
 		return 0;
 	}
 	char *name = (char *)s->path.bytes;
-	__builtin_memset(name, 0, CGROUP_NAME + 64);
-	long length = bpf_probe_read_kernel_str(name, CGROUP_NAME, cgroup->kn->name);
+	__builtin_memset(name, 0, 2 * CGROUP_NAME);
+	bpf_probe_read_kernel_str(name, CGROUP_NAME, cgroup->kn->name);
 	struct bound *parent = bound_to(above(cgroup));
-	int told = 0;
-	if (parent) {
-		b.container = parent->container;
-		b.root = parent->root;
-		if (parent->container.name == RT_NAME_POD) {
-			b.root = id;
-			b.container.name = __sync_fetch_and_add(&parent->children, 1) ? RT_NAME_PENDING : RT_NAME_SANDBOX;
-			told = 1;
-		}
-	} else if (pod_of(&b.container, name)) {
-		b.root = id;
-	} else {
+	if (!parent) {
+		if (bind_upwards(cgroup, name, &b))
+			tell_cgroup(s, &b, id, cgroup->kn->name);
 		goto out;
 	}
-	if (bpf_map_update_elem(&containers, &id, &b, BPF_ANY)) {
-		__u64 *missing = bpf_map_lookup_elem(&unbound, &zero);
-		if (missing)
-			__sync_fetch_and_add(missing, 1);
+	b.container = parent->container;
+	b.root = parent->root;
+	if (parent->container.name != RT_NAME_POD) {
+		bind(id, &b);
+		goto out;
 	}
-	if (told) {
-		s->event.kind = RT_EVENT_CGROUP;
-		s->event.container = b.container;
-		s->event.cgroup = id;
-		s->event.time = bpf_ktime_get_ns();
-		s->event.path_length = s->path.length = length > 0 ? (length - 1) & (CGROUP_NAME - 1) : 0;
-		s->event.target_length = 0;
-		send_event(s);
+	if (is_monitor(name))
+		goto out;
+	b.root = id;
+	b.container.name = __sync_fetch_and_add(&parent->children, 1) ? RT_NAME_PENDING : RT_NAME_SANDBOX;
+	bind(id, &b);
+	tell_cgroup(s, &b, id, cgroup->kn->name);
+out:
+	give_scratch(s);
+	return 0;
+}
+
+/* Cgroups and processes that were there before anybody watched. */
+SEC("iter/task")
+int palisade_existing(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	if (!task)
+		return 0;
+	struct cgroup *cgroup = cgroup_of(task);
+	int number = take_scratch();
+	struct scratch *s = number < 0 ? NULL : scratch_at(number);
+	if (!s)
+		return 0;
+	struct bound *b = bound_to(cgroup);
+	if (!b) {
+		struct bound fresh = {};
+		char *name = (char *)s->path.bytes;
+		__builtin_memset(name, 0, 2 * CGROUP_NAME);
+		__u64 container = bind_upwards(cgroup, name, &fresh);
+		if (container)
+			tell_cgroup(s, &fresh, container, BPF_CORE_READ(cgroup, kn, name));
+		b = bound_to(cgroup);
 	}
+	if (!b)
+		goto out;
+	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!p || p->flags & PROCESS_SETUP || (p->chain.count && !(p->flags & PROCESS_FOUND)))
+		goto out;
+	p->flags |= PROCESS_FOUND;
+	struct rt_chain *chain = &s->chain;
+	__builtin_memset(chain, 0, sizeof(*chain));
+	struct task_struct *parent = task->real_parent;
+	struct process *above = parent ? bpf_task_storage_get(&processes, parent, NULL, 0) : NULL;
+	if (above)
+		*chain = above->chain;
+	struct file *file = BPF_CORE_READ(task, mm, exe_file);
+	if (file && !resolve_path(&s->path, &s->backwards, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry)))
+		run(chain, rt_fingerprint(&s->path));
+	p->chain = *chain;
 out:
 	give_scratch(s);
 	return 0;
@@ -84,10 +137,34 @@ int BPF_PROG(palisade_cgroup_rmdir, struct cgroup *cgroup, const char *path)
 	return 0;
 }
 
-SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(palisade_cgroup_attach_task, struct cgroup *cgroup, const char *path, struct task_struct *task, bool threads)
+/*
+ * Binds a cgroup that is older than the programs, and empty until now: nobody found it.
+ * 1 if it is bound.
+ */
+__noinline int bind_late(__u64 at)
 {
-	if (cgroup->root->hierarchy_id != (int)hierarchy_id || !bound_to(cgroup))
+	struct cgroup *cgroup = (void *)at;
+	struct bound fresh = {};
+	int number = take_scratch();
+	struct scratch *s = number < 0 ? NULL : scratch_at(number);
+	if (!s)
+		return 0;
+	char *name = (char *)s->path.bytes;
+	__builtin_memset(name, 0, 2 * CGROUP_NAME);
+	__u64 container = bind_upwards(cgroup, name, &fresh);
+	if (container)
+		tell_cgroup(s, &fresh, container, BPF_CORE_READ(cgroup, kn, name));
+	give_scratch(s);
+	return container != 0;
+}
+
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(palisade_cgroup_attach_task, struct cgroup *cgroup, const char *path, struct task_struct *task, int threads)
+{
+	if (cgroup->root->hierarchy_id != (int)hierarchy_id)
+		return 0;
+	struct cgroup *here = cgroup_of(task);
+	if (!bound_to(here) && !bind_late((__u64)here))
 		return 0;
 	struct task_struct *by = bpf_get_current_task_btf();
 	if (bpf_task_storage_get(&processes, task, NULL, 0))
@@ -102,9 +179,10 @@ int BPF_PROG(palisade_cgroup_attach_task, struct cgroup *cgroup, const char *pat
 }
 
 SEC("tp_btf/sched_process_fork")
-int BPF_PROG(palisade_fork, struct task_struct *parent, struct task_struct *child)
+int BPF_PROG(palisade_sched_process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	if (!bound_to(cgroup_of(child)))
+	struct cgroup *here = cgroup_of(child), *there = cgroup_of(parent);
+	if (!bound_to(here) && (here == there || !bind_late((__u64)here)))
 		return 0;
 	struct process *p = bpf_task_storage_get(&processes, parent, NULL, 0);
 	struct process *c = bpf_task_storage_get(&processes, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -114,7 +192,7 @@ int BPF_PROG(palisade_fork, struct task_struct *parent, struct task_struct *chil
 		c->chain = p->chain;
 		c->flags = p->flags;
 		c->host = p->host;
-	} else if (!bound_to(cgroup_of(parent))) {
+	} else if (!bound_to(there)) {
 		/* A process of the host made it right here. */
 		c->flags = PROCESS_SETUP;
 		c->host = mounts_of(parent);
@@ -142,9 +220,9 @@ static __always_inline int executed(struct task_struct *task, struct linux_binpr
 }
 
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(palisade_exec, struct task_struct *task, int old, struct linux_binprm *bprm)
+int BPF_PROG(palisade_sched_process_exec, struct task_struct *task, int old, struct linux_binprm *bprm)
 {
-	if (backend == RT_BACKEND_SIGNAL)
+	if (backends[RT_EXECUTABLES] == RT_BACKEND_SIGNAL)
 		exec(bprm);
 	return executed(task, bprm);
 }

@@ -539,29 +539,36 @@ __noinline int rt_add_answer(struct rt_answer *a, const struct rt_eval *e, __u32
 
 /*
  * What the rules of a subject say. path is NULL where the section has none, chain
- * where nobody knows who acts. 0, or -1 if there are no tables any more.
+ * where nobody knows who acts. 0, or -1 if there are no tables any more. Programs whose
+ * stack is too small for it have an rt_eval elsewhere.
  */
-static __always_inline int rt_judge(const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
+static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
 {
 	void *side = side_of(s->side);
 	if (!side)
 		return -1;
-	struct rt_eval e = { .side = s->side, .header = s->header, .ruleset = s->ruleset };
-	const struct rt_header *h = rt_header_of(side, &e);
+	*e = (struct rt_eval){ .side = s->side, .header = s->header, .ruleset = s->ruleset };
+	const struct rt_header *h = rt_header_of(side, e);
 	*a = (struct rt_answer){ RT_NOTHING, RT_NOTHING };
 	for (__u32 i = 0; i < RT_RULESETS && i < s->count; i++) {
 		if (s->count > 1) {
 			const struct rt_list *list = line(side, h->heap_base + s->list + i / 16);
-			e.ruleset = list->ruleset[i & 15];
+			e->ruleset = list->ruleset[i & 15];
 		}
-		rt_judge_ruleset(&e, q, path, chain);
-		rt_add_answer(a, &e, h->slot_default);
+		rt_judge_ruleset(e, q, path, chain);
+		rt_add_answer(a, e, h->slot_default);
 	}
 	if (a->enforced == RT_NOTHING)
 		a->enforced = RT_RANK_DEFAULT | h->slot_default;
 	if (a->staged == RT_NOTHING)
 		a->staged = RT_RANK_DEFAULT | h->slot_default;
 	return 0;
+}
+
+static __always_inline int rt_judge(const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
+{
+	struct rt_eval e;
+	return rt_judge_in(&e, s, q, path, chain, a);
 }
 
 /* The row of a pod or of a container: two words and what they are. */

@@ -59,12 +59,13 @@ static long walk_step(__u64 i, struct walk *w)
 {
 	struct dentry *dentry = w->dentry;
 	if (dentry == w->root) {
-		struct mount *above = BPF_CORE_READ(w->mount, mnt_parent);
-		if (above == w->mount) {
+		struct mount *mount = w->mount;
+		struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+		if (above == mount) {
 			w->state = WALK_DONE;
 			return 1;
 		}
-		w->dentry = BPF_CORE_READ(w->mount, mnt_mountpoint);
+		w->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
 		w->root = BPF_CORE_READ(above, mnt.mnt_root);
 		w->mount = above;
 		return 0;
@@ -123,10 +124,11 @@ static __always_inline int in_shared_memory(const struct rt_path *path)
  */
 static __always_inline __u8 origin_of(const struct rt_path *path, const struct vfsmount *mnt, struct inode *inode, const struct mnt_namespace *ours)
 {
-	const struct mnt_namespace *theirs = BPF_CORE_READ(mount_of(mnt), mnt_ns);
+	const struct mount *mount = mount_of(mnt);
+	const struct mnt_namespace *theirs = BPF_CORE_READ(mount, mnt_ns);
 	if (!inode || BPF_CORE_READ(inode, i_nlink) == 0)
 		return RT_MEMORY;
-	if (!theirs || (__s64)theirs > -4096LL && (__s64)theirs < 0)
+	if (!theirs || (__u64)theirs > -4096ULL)
 		return RT_MEMORY; /* the kernel's own mount */
 	if (theirs != ours)
 		return RT_OUTSIDE;

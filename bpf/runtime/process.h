@@ -15,6 +15,9 @@
  */
 #define PROCESS_SETUP 1U
 
+/* It ran before anybody watched: what its ancestors ran may still be found out. */
+#define PROCESS_FOUND 2U
+
 #define SCRIPTS 5 /* as many as the kernel follows */
 
 struct process {

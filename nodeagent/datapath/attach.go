@@ -14,6 +14,9 @@ import (
 
 // attach puts the dispatchers in their places, unless they are there already.
 func (d *Datapath) attach() error {
+	if d.networkLacks != nil {
+		return nil
+	}
 	spec, err := bpf.Dispatch.Spec()
 	if err != nil {
 		return err
@@ -33,8 +36,25 @@ func (d *Datapath) attach() error {
 	return nil
 }
 
-// takePlace makes the dispatchers call programs: both, or those of before.
+// takePlace makes the dispatchers call programs: all of them, or those of before.
 func (d *Datapath) takePlace(p *programs) error {
+	undo := func() error { return nil }
+	if p.companion != nil {
+		var err error
+		if undo, err = p.companion.TakePlace(); err != nil {
+			return fmt.Errorf("runtime programs: %w", err)
+		}
+	}
+	if p.verdict == nil {
+		return nil
+	}
+	if err := d.takeNetwork(p); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
+}
+
+func (d *Datapath) takeNetwork(p *programs) error {
 	former, err := d.programAt(bpf.SlotVerdict)
 	if err != nil {
 		return err

@@ -59,11 +59,15 @@ func (d *Datapath) Audit(ctx context.Context) (Drift, error) {
 	if len(d.maps) == 0 {
 		return drift, errClosed
 	}
-	if err := d.auditPrograms(&drift); err != nil {
+	if err := d.auditNetwork(&drift); err != nil {
 		return drift, err
 	}
-	if err := d.auditLinks(&drift); err != nil {
-		return drift, err
+	if d.config.Companion != nil && !d.deferred {
+		repaired, err := d.config.Companion.Audit()
+		drift.Links = append(drift.Links, repaired...)
+		if err != nil {
+			return drift, err
+		}
 	}
 	if !d.engine.layout.Ready() {
 		return drift, nil
@@ -130,6 +134,16 @@ func (e *engine) compare(side int) int {
 		}
 	}
 	return different
+}
+
+func (d *Datapath) auditNetwork(drift *Drift) error {
+	if d.networkLacks != nil {
+		return nil
+	}
+	if err := d.auditPrograms(drift); err != nil {
+		return err
+	}
+	return d.auditLinks(drift)
 }
 
 func (d *Datapath) auditPrograms(drift *Drift) error {

@@ -21,6 +21,8 @@ type Config struct {
 	// MaxPairs is how many pairs of subject and peer are remembered between two
 	// readings; the least used are forgotten first.
 	MaxPairs uint32
+	// Companion judges what is no packet, by the same tables; nil if nobody does.
+	Companion Companion
 }
 
 // Defaults of Config.

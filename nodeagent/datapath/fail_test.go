@@ -202,7 +202,7 @@ func TestBothPrograms(t *testing.T) {
 		return "a stranger"
 	}
 	both := *l.dp.programs
-	half := programs{both.guard, closed(t, both.guard)} // the guard in both slots, if it could be
+	half := programs{verdict: both.guard, guard: closed(t, both.guard)} // the guard in both slots, if it could be
 	for _, before := range []string{"nobody", "verdict"} {
 		if before == "verdict" {
 			if err := l.dp.takePlace(&both); err != nil {

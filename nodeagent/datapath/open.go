@@ -29,6 +29,8 @@ type Datapath struct {
 	array      *ebpf.Map            // what the dispatchers call
 	programs   *programs
 	links      map[string]link.Link
+	// networkLacks is why the network programs are not there; nil if they are.
+	networkLacks error
 	judge      *Trial // asks about connections, on the tables in force
 	deferred   bool   // these tables are empty: their programs take their place after the first Apply
 	generation snapshot.Generation
@@ -50,13 +52,13 @@ func Open(c Config) (_ *Datapath, err error) {
 	if c.Layout.RuntimeSeed == ([32]byte{}) {
 		rand.Read(c.Layout.RuntimeSeed[:]) // never fails
 	}
-	if err := Probe(); err != nil {
+	d := &Datapath{config: c, maps: map[string]*ebpf.Map{}, links: map[string]link.Link{}, pairs: map[pairID]*Pair{}}
+	if err := d.usable(Probe()); err != nil {
 		return nil, err
 	}
 	if err := checkPinDir(c.PinDir); err != nil {
 		return nil, err
 	}
-	d := &Datapath{config: c, maps: map[string]*ebpf.Map{}, links: map[string]link.Link{}, pairs: map[pairID]*Pair{}}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -99,15 +101,20 @@ func checkPinDir(dir string) error {
 
 // programs are what the dispatchers call, loaded for tables of one capacity.
 type programs struct {
-	verdict *ebpf.Program
-	guard   *ebpf.Program
+	verdict   *ebpf.Program // nil, as guard, where the kernel cannot have them
+	guard     *ebpf.Program
+	companion CompanionPrograms // nil if there is none
 }
 
 func (p *programs) Close() error {
 	if p == nil {
 		return nil
 	}
-	return errors.Join(p.verdict.Close(), p.guard.Close())
+	errs := []error{p.verdict.Close(), p.guard.Close()}
+	if p.companion != nil {
+		errs = append(errs, p.companion.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (d *Datapath) verdictSpec() (*ebpf.CollectionSpec, error) {
@@ -171,21 +178,36 @@ func (d *Datapath) openArray() error {
 
 // load loads the programs for tables.
 func (d *Datapath) load(t *Tables) (*programs, error) {
+	p := &programs{}
+	if d.networkLacks == nil {
+		if err := d.loadNetwork(t, p); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if p.companion, err = d.loadCompanion(t); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (d *Datapath) loadNetwork(t *Tables, p *programs) error {
 	spec, err := d.verdictSpec()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := fitSpec(spec, t.Capacity()); err != nil {
-		return nil, err
+		return err
 	}
 	replace := maps.Clone(d.maps)
 	replace[bpf.MapSides], replace[bpf.MapActive] = t.sides, t.active
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
 	if err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
 	defer c.Close()
-	return &programs{c.DetachProgram(bpf.ProgramVerdict), c.DetachProgram(bpf.ProgramGuard)}, nil
+	p.verdict, p.guard = c.DetachProgram(bpf.ProgramVerdict), c.DetachProgram(bpf.ProgramGuard)
+	return nil
 }
 
 // adopt continues with the tables that judge now, or makes new ones, and loads this
@@ -226,11 +248,17 @@ func (d *Datapath) adopt() (err error) {
 // mapsInUse lists the maps of the program that judges now; nil if none does.
 func (d *Datapath) mapsInUse() (map[ebpf.MapID]bool, error) {
 	p, err := d.programAt(bpf.SlotVerdict)
-	if p == nil || err != nil {
+	if err != nil {
 		return nil, err
 	}
-	defer p.Close()
-	return mapsOf(p)
+	if p != nil {
+		defer p.Close()
+		return mapsOf(p)
+	}
+	if d.config.Companion == nil {
+		return nil, nil
+	}
+	return d.config.Companion.InUse()
 }
 
 func mapsOf(p *ebpf.Program) (map[ebpf.MapID]bool, error) {

@@ -55,6 +55,10 @@ func Remove(dir string) error {
 			return fmt.Errorf("detach %s: %w", a.name, err)
 		}
 	}
+	if err := detachCompanion(dir); err != nil {
+		return err
+	}
+	known[companionDir] = true
 	for _, e := range entries {
 		if known[e.Name()] || strings.HasPrefix(e.Name(), "tables-") || strings.HasPrefix(e.Name(), "state-") {
 			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
@@ -67,6 +71,28 @@ func Remove(dir string) error {
 	}
 	return nil
 }
+
+// A Companion keeps its pins in a directory of its own, links by a prefix.
+const (
+	companionDir   = "runtime"
+	CompanionLinks = "link-"
+)
+
+func detachCompanion(dir string) error {
+	links, err := filepath.Glob(filepath.Join(dir, companionDir, CompanionLinks+"*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range links {
+		if err := detach(path); err != nil {
+			return fmt.Errorf("detach %s: %w", filepath.Base(path), err)
+		}
+	}
+	return nil
+}
+
+// CompanionDir is where a Companion keeps its pins.
+func (c Config) CompanionDir() string { return c.withDefaults().pin(companionDir) }
 
 // detach removes a pinned link. The pin goes before the last descriptor: closing
 // that one waits until the program is off its hook, removing a file does not.

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The hooks about files and executable memory. */
+#ifndef PALISADE_RUNTIME_FILES_H
+#define PALISADE_RUNTIME_FILES_H
+
+#include "decide.h"
+#include <bpf/bpf_tracing.h>
+
+#define O_WRITES 3 /* O_WRONLY | O_RDWR */
+#define O_RDWR 2
+#define O_TRUNC 01000
+#define OPENED_TO_EXECUTE 0x20
+
+#define MAY_WRITE 2
+#define MAY_READ 4
+
+#define PROT_READ 1
+#define PROT_WRITE 2
+#define PROT_EXEC 4
+#define MAP_SHARED 1
+#define MAP_TYPE 15
+#define VM_EXEC 4
+#define VM_SHARED 8
+
+#define TYPE_OF_FILE 0170000
+#define REGULAR 0100000
+
+static __always_inline __u32 access_of(struct file *file)
+{
+	__u32 flags = file->f_flags, operations = RT_READ;
+	if (flags & O_WRITES)
+		operations = (flags & O_WRITES) == O_RDWR ? RT_READ | RT_WRITE : RT_WRITE;
+	return flags & O_TRUNC ? operations | RT_WRITE : operations;
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(palisade_file_open, struct file *file)
+{
+	if (file->f_flags & OPENED_TO_EXECUTE)
+		return 0; /* its execution is judged */
+	return ask_file(RT_FILES, access_of(file), file, 0);
+}
+
+/* A descriptor that comes by a socket was perhaps opened under other rules. */
+SEC("lsm/file_receive")
+int BPF_PROG(palisade_file_receive, struct file *file)
+{
+	if ((file->f_inode->i_mode & TYPE_OF_FILE) != REGULAR)
+		return 0;
+	return ask_file(RT_FILES, access_of(file), file, 0);
+}
+
+/*
+ * What was opened before the rules came is judged when it is used. What was found allowed
+ * is remembered as long as the same generation judges.
+ */
+struct used_key {
+	__u64 file;
+	__u64 inode;
+	__u64 pod;
+	__u64 container;
+	__u64 generation;
+	__u64 operations;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct used_key);
+	__type(value, __u64);
+} used_files SEC(".maps");
+
+static __always_inline int use(struct file *file, __u32 operations)
+{
+	int number = begin(RT_FILES);
+	if (number < 0)
+		return number == NO_ROOM ? -EPERM : 0;
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return -EPERM;
+	struct used_key key = {
+		.file = (__u64)file,
+		.inode = (__u64)file->f_inode,
+		.pod = s->event.container.uid_high ^ s->event.container.uid_low,
+		.container = s->event.container.name,
+		.operations = operations,
+	};
+	void *side = side_of(s->subject.side);
+	struct header *h = side ? line(side, 0) : NULL;
+	int lasting = h && !(s->subject.needs & (RT_NEEDS_FROM | RT_NEEDS_OWNER));
+	if (lasting) {
+		key.generation = h->counter << 32 ^ (__u64)h->term << 16 ^ h->epoch;
+		if (bpf_map_lookup_elem(&used_files, &key)) {
+			give_scratch(s);
+			return 0;
+		}
+	}
+	object(number, file->f_path.mnt, file->f_path.dentry, file->f_inode);
+	s->event.query.operations = operations;
+	int denied = settle(number);
+	if (!denied && lasting) {
+		__u64 one = 1;
+		bpf_map_update_elem(&used_files, &key, &one, BPF_ANY);
+	}
+	return denied;
+}
+
+SEC("lsm/file_permission")
+int BPF_PROG(palisade_file_permission, struct file *file, int mask)
+{
+	if (!(mask & (MAY_READ | MAY_WRITE)) || (file->f_inode->i_mode & TYPE_OF_FILE) != REGULAR)
+		return 0;
+	if (file->f_flags & OPENED_TO_EXECUTE)
+		return 0; /* the kernel reads a program that it executes */
+	return use(file, (mask & MAY_READ ? RT_READ : 0) | (mask & MAY_WRITE ? RT_WRITE : 0));
+}
+
+/* A file that becomes executable memory: as an executable, and as a file. */
+static __always_inline int map_executable(struct file *file)
+{
+	int denied = ask_file(RT_EXECUTABLES, 0, file, RT_MAPPING);
+	return denied ? denied : ask_file(RT_FILES, RT_MAP_EXECUTABLE, file, 0);
+}
+
+static __always_inline int write_exec(void)
+{
+	return ask(begin(RT_PRIVILEGES), RT_WRITE_EXEC_MEMORY);
+}
+
+/* The function that fmod_ret meets has one argument less. */
+SEC("lsm/mmap_file")
+int palisade_mmap_file(__u64 *ctx)
+{
+	struct file *file = (struct file *)ctx[0];
+	int direct = backends[RT_FILES] == RT_BACKEND_FMOD_RET;
+	__u64 prot = ctx[1], flags = ctx[2];
+	int denied = 0;
+	if (!direct) {
+		prot = ctx[2];
+		flags = ctx[3];
+	}
+	int shared = (flags & MAP_TYPE) != 2; /* MAP_PRIVATE */
+	if ((prot & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && (denied = write_exec()))
+		return denied;
+	if (!file)
+		return 0;
+	if (prot & PROT_EXEC && (denied = map_executable(file)))
+		return denied;
+	if (prot & PROT_WRITE && shared)
+		return use(file, RT_WRITE);
+	return 0;
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(palisade_file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)
+{
+	struct file *file = vma->vm_file;
+	unsigned long was = vma->vm_flags;
+	int denied = 0;
+	if (prot & PROT_EXEC) {
+		/* What was written, or can be, and is executable now. */
+		int written = !file || vma->anon_vma;
+		if ((prot & PROT_WRITE || (written && !(was & VM_EXEC))) && (denied = write_exec()))
+			return denied;
+		if (file && !(was & VM_EXEC) && (denied = map_executable(file)))
+			return denied;
+	}
+	if (prot & PROT_WRITE && file && was & VM_SHARED)
+		return use(file, RT_WRITE);
+	return 0;
+}
+
+static __always_inline int change(__u32 operations, const struct path *dir, struct dentry *dentry)
+{
+	return ask_about(RT_FILES, operations, dir->mnt, dentry, dentry->d_inode, 0);
+}
+
+SEC("lsm/path_unlink")
+int BPF_PROG(palisade_path_unlink, struct path *dir, struct dentry *dentry)
+{
+	return change(RT_DELETE, dir, dentry);
+}
+
+SEC("lsm/path_rmdir")
+int BPF_PROG(palisade_path_rmdir, struct path *dir, struct dentry *dentry)
+{
+	return change(RT_DELETE, dir, dentry);
+}
+
+SEC("lsm/path_mkdir")
+int BPF_PROG(palisade_path_mkdir, struct path *dir, struct dentry *dentry)
+{
+	return change(RT_CREATE, dir, dentry);
+}
+
+SEC("lsm/path_mknod")
+int BPF_PROG(palisade_path_mknod, struct path *dir, struct dentry *dentry)
+{
+	return change(RT_CREATE, dir, dentry);
+}
+
+SEC("lsm/path_symlink")
+int BPF_PROG(palisade_path_symlink, struct path *dir, struct dentry *dentry)
+{
+	return change(RT_CREATE, dir, dentry);
+}
+
+/* What may not be executed under its name must not get another one. */
+static __always_inline int keep_name(const struct vfsmount *mnt, struct dentry *dentry)
+{
+	int number = begin(RT_EXECUTABLES);
+	if (number < 0)
+		return number == NO_ROOM ? -EPERM : 0;
+	object(number, mnt, dentry, dentry->d_inode);
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return -EPERM;
+	/* As a mapping of the image is judged: what is not accepted may be moved, what is denied not. */
+	s->event.query.flags |= RT_MAPPING;
+	s->event.query.origin = RT_IMAGE;
+	return settle(number);
+}
+
+static __always_inline int two_ends(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
+{
+	int number = begin(RT_FILES);
+	if (number == NO_ROOM)
+		return -EPERM;
+	if (number >= 0) {
+		object(number, mnt, from, from->d_inode);
+		other_end(number, to_mnt, to);
+		struct scratch *s = scratch_at(number);
+		if (!s)
+			return -EPERM;
+		s->event.query.operations = operation;
+		int denied = settle(number);
+		if (denied)
+			return denied;
+		denied = ask_about(RT_FILES, to->d_inode ? RT_CREATE | RT_DELETE : RT_CREATE, to_mnt, to, to->d_inode ? to->d_inode : from->d_inode, 0);
+		if (denied)
+			return denied;
+	}
+	return keep_name(mnt, from);
+}
+
+SEC("lsm/path_link")
+int BPF_PROG(palisade_path_link, struct dentry *old, struct path *dir, struct dentry *dentry)
+{
+	/* Links do not cross mounts. */
+	return two_ends(RT_LINK, dir->mnt, old, dir->mnt, dentry);
+}
+
+SEC("lsm/path_rename")
+int BPF_PROG(palisade_path_rename, struct path *old_dir, struct dentry *old, struct path *new_dir, struct dentry *dentry)
+{
+	return two_ends(RT_RENAME, old_dir->mnt, old, new_dir->mnt, dentry);
+}
+
+SEC("lsm/path_truncate")
+int BPF_PROG(palisade_path_truncate, struct path *path)
+{
+	return change(RT_WRITE, path, path->dentry);
+}
+
+SEC("lsm/file_truncate")
+int BPF_PROG(palisade_file_truncate, struct file *file)
+{
+	return use(file, RT_WRITE);
+}
+
+SEC("lsm/path_chmod")
+int BPF_PROG(palisade_path_chmod, struct path *path)
+{
+	return change(RT_ATTRIBUTES, path, path->dentry);
+}
+
+SEC("lsm/path_chown")
+int BPF_PROG(palisade_path_chown, struct path *path)
+{
+	return change(RT_ATTRIBUTES, path, path->dentry);
+}
+
+/*
+ * Hooks that know no mount: judged where the object is of the container's own root, as all
+ * of the image is.
+ */
+static __always_inline int attributes(struct dentry *dentry)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct vfsmount *root = BPF_CORE_READ(task, fs, root.mnt);
+	if (BPF_CORE_READ(root, mnt_sb) != BPF_CORE_READ(dentry, d_sb))
+		return 0;
+	return ask_about(RT_FILES, RT_ATTRIBUTES, root, dentry, BPF_CORE_READ(dentry, d_inode), 0);
+}
+
+/* Mode, owner, group and times; a new size is a write. */
+#define ATTRIBUTES_CHANGE (1 | 2 | 4 | 16 | 32 | 128 | 256)
+#define ATTRIBUTES_SIZE 8
+
+/* Which argument is the dentry: the first, or the second in later kernels. */
+const volatile __u32 setattr_dentry = 1;
+
+SEC("lsm/inode_setattr")
+int palisade_inode_setattr(__u64 *ctx)
+{
+	struct dentry *dentry = (struct dentry *)ctx[1];
+	struct iattr *attr;
+	if (setattr_dentry == 0) {
+		dentry = (struct dentry *)ctx[0];
+		attr = (struct iattr *)ctx[1];
+	} else {
+		attr = (struct iattr *)ctx[2];
+	}
+	unsigned int valid = BPF_CORE_READ(attr, ia_valid);
+	if (!(valid & ATTRIBUTES_CHANGE) || valid & ATTRIBUTES_SIZE)
+		return 0;
+	return attributes(dentry);
+}
+
+SEC("lsm/inode_setxattr")
+int palisade_inode_setxattr(__u64 *ctx)
+{
+	return attributes((struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_removexattr")
+int palisade_inode_removexattr(__u64 *ctx)
+{
+	return attributes((struct dentry *)ctx[1]);
+}
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The hooks about connections: by the security framework, and by cgroup. */
+#ifndef PALISADE_RUNTIME_NETWORK_H
+#define PALISADE_RUNTIME_NETWORK_H
+
+#include "decide.h"
+#include <bpf/bpf_tracing.h>
+
+#define PROTO_MPTCP 262
+#define MSG_FASTOPEN 0x20000000
+
+/* An address of a socket as the kernel has it, for either family. */
+struct socket_address {
+	__u16 family;
+	__be16 port;
+	__be32 ipv4; /* IPv6: flow */
+	__be64 ipv6[2];
+};
+
+/* IPv4 within IPv6 is IPv4. */
+static __always_inline void set_ipv6(struct rt_query *q, __u64 high, __u64 low)
+{
+	q->family = FAMILY_IPV6;
+	q->address.high = high;
+	q->address.low = low;
+	if (high == 0 && low >> 32 == 0xffff) {
+		q->family = FAMILY_IPV4;
+		q->address.low = (__u32)low;
+	}
+}
+
+static __always_inline void set_ipv4(struct rt_query *q, __be32 address)
+{
+	q->family = FAMILY_IPV4;
+	q->address.high = 0;
+	q->address.low = bpf_ntohl(address);
+}
+
+static __always_inline __u8 protocol_of(struct sock *sk)
+{
+	__u16 protocol = BPF_CORE_READ(sk, sk_protocol);
+	return protocol == PROTO_MPTCP ? PROTO_TCP : protocol;
+}
+
+static __always_inline int is_internet(__u16 family)
+{
+	return family == FAMILY_IPV4 || family == FAMILY_IPV6;
+}
+
+/* 0 if the query holds the address now. */
+static __always_inline int set_address(struct rt_query *q, __u16 family, const void *address)
+{
+	struct socket_address a = {};
+	bpf_probe_read_kernel(&a, sizeof(a), address);
+	if (a.family != 0)
+		family = a.family; /* without one the socket's own is meant */
+	if (!is_internet(family))
+		return -1;
+	q->port = bpf_ntohs(a.port);
+	if (family == FAMILY_IPV4)
+		set_ipv4(q, a.ipv4);
+	else
+		set_ipv6(q, bpf_be64_to_cpu(a.ipv6[0]), bpf_be64_to_cpu(a.ipv6[1]));
+	return 0;
+}
+
+/* The end of a socket that is set already. */
+static __always_inline void set_end(struct rt_query *q, struct sock *sk, int local)
+{
+	struct sock_common *c = &sk->__sk_common;
+	__u16 family = BPF_CORE_READ(c, skc_family);
+	q->port = local ? BPF_CORE_READ(c, skc_num) : bpf_ntohs(BPF_CORE_READ(c, skc_dport));
+	if (family == FAMILY_IPV4) {
+		set_ipv4(q, local ? BPF_CORE_READ(c, skc_rcv_saddr) : BPF_CORE_READ(c, skc_daddr));
+		return;
+	}
+	struct in6_addr end;
+	if (local)
+		BPF_CORE_READ_INTO(&end, c, skc_v6_rcv_saddr);
+	else
+		BPF_CORE_READ_INTO(&end, c, skc_v6_daddr);
+	set_ipv6(q, bpf_be64_to_cpu(end.in6_u.as_words[0]), bpf_be64_to_cpu(end.in6_u.as_words[1]));
+}
+
+/* address is NULL where the socket's own end is meant. */
+static __always_inline int socket_operation(struct sock *sk, __u32 operation, const void *address, int local)
+{
+	if (!sk)
+		return 0;
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (!is_internet(family))
+		return 0;
+	int number = begin(RT_NETWORK);
+	if (number < 0)
+		return number == NO_ROOM ? -EPERM : 0;
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return -EPERM;
+	struct rt_query q = s->event.query;
+	q.operations = operation;
+	q.protocol = protocol_of(sk);
+	if (!address) {
+		set_end(&q, sk, local);
+	} else if (set_address(&q, family, address)) {
+		give_scratch(s);
+		return 0;
+	}
+	s->event.query = q;
+	return settle(number);
+}
+
+SEC("lsm/socket_connect")
+int BPF_PROG(palisade_socket_connect, struct socket *socket, void *address)
+{
+	__u16 family = 0;
+	bpf_probe_read_kernel(&family, sizeof(family), address);
+	return is_internet(family) ? socket_operation(socket->sk, RT_CONNECT, address, 0) : 0;
+}
+
+SEC("lsm/socket_bind")
+int BPF_PROG(palisade_socket_bind, struct socket *socket, void *address)
+{
+	return socket_operation(socket->sk, RT_BIND, address, 1);
+}
+
+SEC("lsm/socket_listen")
+int BPF_PROG(palisade_socket_listen, struct socket *socket)
+{
+	return socket_operation(socket->sk, RT_LISTEN, NULL, 1);
+}
+
+/* TCP that begins with data connects here. */
+SEC("lsm/socket_sendmsg")
+int BPF_PROG(palisade_socket_sendmsg, struct socket *socket, struct msghdr *message)
+{
+	void *address = BPF_CORE_READ(message, msg_name);
+	__u32 operations = RT_SEND;
+	if (address && BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN)
+		operations |= RT_CONNECT;
+	return socket_operation(socket->sk, operations, address, 0);
+}
+
+#define SCTP_BINDS 2 /* the lowest options of these are for binding */
+
+/* SCTP has more than one address to bind and to connect to: the first is judged here. */
+SEC("lsm/sctp_bind_connect")
+int BPF_PROG(palisade_sctp_bind_connect, struct sock *sk, int option, void *address)
+{
+	/* SCTP_PRIMARY_ADDR, SCTP_SET_PEER_PRIMARY_ADDR, SCTP_SOCKOPT_BINDX_ADD bind. */
+	int binds = option == 6 || option == 5 || option == 100;
+	return socket_operation(sk, binds ? RT_BIND : RT_CONNECT, address, binds);
+}
+
+/* Where the security framework cannot be had: what cgroups offer. 1 lets go on. */
+static __always_inline int by_cgroup(struct bpf_sock_addr *ctx, __u32 operation, int v6)
+{
+	int number = begin(RT_NETWORK);
+	if (number < 0)
+		return number != NO_ROOM;
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return 0;
+	struct rt_query q = s->event.query;
+	q.operations = operation;
+	q.protocol = ctx->protocol == PROTO_MPTCP ? PROTO_TCP : ctx->protocol;
+	q.port = bpf_ntohs(ctx->user_port);
+	if (v6)
+		set_ipv6(&q, (__u64)bpf_ntohl(ctx->user_ip6[0]) << 32 | bpf_ntohl(ctx->user_ip6[1]), (__u64)bpf_ntohl(ctx->user_ip6[2]) << 32 | bpf_ntohl(ctx->user_ip6[3]));
+	else
+		set_ipv4(&q, ctx->user_ip4);
+	s->event.query = q;
+	return settle(number) == 0;
+}
+
+SEC("cgroup/connect4")
+int palisade_connect4(struct bpf_sock_addr *ctx)
+{
+	return by_cgroup(ctx, RT_CONNECT, 0);
+}
+
+SEC("cgroup/connect6")
+int palisade_connect6(struct bpf_sock_addr *ctx)
+{
+	return by_cgroup(ctx, RT_CONNECT, 1);
+}
+
+SEC("cgroup/sendmsg4")
+int palisade_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return by_cgroup(ctx, RT_SEND, 0);
+}
+
+SEC("cgroup/sendmsg6")
+int palisade_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return by_cgroup(ctx, RT_SEND, 1);
+}
+
+SEC("cgroup/bind4")
+int palisade_bind4(struct bpf_sock_addr *ctx)
+{
+	return by_cgroup(ctx, RT_BIND, 0);
+}
+
+SEC("cgroup/bind6")
+int palisade_bind6(struct bpf_sock_addr *ctx)
+{
+	return by_cgroup(ctx, RT_BIND, 1);
+}
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The hooks about privileges. */
+#ifndef PALISADE_RUNTIME_PRIVILEGES_H
+#define PALISADE_RUNTIME_PRIVILEGES_H
+
+#include "decide.h"
+#include <bpf/bpf_tracing.h>
+
+static __always_inline int privilege(__u32 operation)
+{
+	return ask(begin(RT_PRIVILEGES), operation);
+}
+
+#define CAPABLE_QUIETLY 2 /* nobody asked for it: the kernel looks */
+
+/* System calls by which a namespace is joined; there is no hook of its own for that. */
+#define CALL_SETNS 308
+#define CALL_SETNS_32 346 /* no 64-bit call has this number */
+
+/* Whether the system call that goes on is one: the number by which the kernel runs it. */
+static __always_inline int joins_namespace(struct task_struct *task)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	unsigned long call = BPF_CORE_READ(regs, orig_ax);
+	return call == CALL_SETNS || call == CALL_SETNS_32;
+}
+
+#define CAPABILITY_ADMIN 21
+
+/* Hot: no path, no work for who has no rules about it. */
+SEC("lsm/capable")
+int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, int capability, unsigned int options)
+{
+	int number = begin(RT_PRIVILEGES);
+	if (number < 0)
+		return number == NO_ROOM ? -EPERM : 0;
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return -EPERM;
+	s->event.query.operations = RT_CAPABILITY;
+	s->event.query.capabilities = 1ULL << (capability & 63);
+	s->quiet = options & CAPABLE_QUIETLY;
+	if (capability == CAPABILITY_ADMIN && joins_namespace(bpf_get_current_task_btf()))
+		s->event.query.operations |= RT_JOIN_NAMESPACE;
+	return settle(number);
+}
+
+SEC("lsm/task_fix_setuid")
+int BPF_PROG(palisade_task_fix_setuid, struct cred *new, struct cred *old)
+{
+	if (new->uid.val == old->uid.val && new->euid.val == old->euid.val && new->suid.val == old->suid.val && new->fsuid.val == old->fsuid.val)
+		return 0;
+	return privilege(RT_SET_USER);
+}
+
+SEC("lsm/task_fix_setgid")
+int BPF_PROG(palisade_task_fix_setgid, struct cred *new, struct cred *old)
+{
+	if (new->gid.val == old->gid.val && new->egid.val == old->egid.val && new->sgid.val == old->sgid.val && new->fsgid.val == old->fsgid.val)
+		return 0;
+	return privilege(RT_SET_GROUP);
+}
+
+SEC("lsm/task_fix_setgroups")
+int BPF_PROG(palisade_task_fix_setgroups, struct cred *new, struct cred *old)
+{
+	return privilege(RT_SET_GROUP);
+}
+
+/* A program with another owner's bit. */
+SEC("lsm/bprm_creds_from_file")
+int BPF_PROG(palisade_bprm_creds_from_file, struct linux_binprm *bprm)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 operations = 0;
+	if (bprm->cred->euid.val != task->cred->euid.val)
+		operations |= RT_SET_USER;
+	if (bprm->cred->egid.val != task->cred->egid.val)
+		operations |= RT_SET_GROUP;
+	return operations ? privilege(operations) : 0;
+}
+
+SEC("lsm/userns_create")
+int BPF_PROG(palisade_userns_create, struct cred *cred)
+{
+	return privilege(RT_USER_NAMESPACE);
+}
+
+#define PTRACE_ATTACHES 2
+
+SEC("lsm/ptrace_access_check")
+int BPF_PROG(palisade_ptrace_access_check, struct task_struct *child, unsigned int mode)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (!(mode & PTRACE_ATTACHES) || child->tgid == task->tgid)
+		return 0;
+	return privilege(RT_PTRACE);
+}
+
+SEC("lsm/ptrace_traceme")
+int BPF_PROG(palisade_ptrace_traceme, struct task_struct *parent)
+{
+	return privilege(RT_PTRACE);
+}
+
+SEC("lsm/sb_mount")
+int BPF_PROG(palisade_sb_mount)
+{
+	return privilege(RT_MOUNT);
+}
+
+SEC("lsm/sb_umount")
+int BPF_PROG(palisade_sb_umount)
+{
+	return privilege(RT_MOUNT);
+}
+
+SEC("lsm/move_mount")
+int BPF_PROG(palisade_move_mount)
+{
+	return privilege(RT_MOUNT);
+}
+
+/* Of mounts that are made by descriptors. */
+SEC("lsm/sb_kern_mount")
+int BPF_PROG(palisade_sb_kern_mount)
+{
+	return privilege(RT_MOUNT);
+}
+
+SEC("lsm/sb_remount")
+int BPF_PROG(palisade_sb_remount)
+{
+	return privilege(RT_MOUNT);
+}
+
+SEC("lsm/sb_pivotroot")
+int BPF_PROG(palisade_sb_pivotroot)
+{
+	return privilege(RT_PIVOT_ROOT);
+}
+
+SEC("lsm/path_chroot")
+int BPF_PROG(palisade_path_chroot)
+{
+	return privilege(RT_CHROOT);
+}
+
+SEC("lsm/kernel_module_request")
+int BPF_PROG(palisade_kernel_module_request)
+{
+	return privilege(RT_LOAD_MODULE);
+}
+
+/* New code for the kernel: a module, an image to be started, a compressed module. */
+static __always_inline int is_kernel_code(int id)
+{
+	return id == 2 || id == 3 || id == 7;
+}
+
+SEC("lsm/kernel_load_data")
+int BPF_PROG(palisade_kernel_load_data, int id)
+{
+	return is_kernel_code(id) ? privilege(RT_LOAD_MODULE) : 0;
+}
+
+SEC("lsm/kernel_read_file")
+int BPF_PROG(palisade_kernel_read_file, struct file *file, int id)
+{
+	return is_kernel_code(id) ? privilege(RT_LOAD_MODULE) : 0;
+}
+
+SEC("lsm/bpf")
+int BPF_PROG(palisade_bpf)
+{
+	return privilege(RT_LOAD_BPF);
+}
+
+/* Where a ring is made; there is no hook of its own for that in older kernels. */
+SEC("lsm/inode_init_security_anon")
+int BPF_PROG(palisade_inode_init_security_anon, struct inode *inode, struct qstr *name)
+{
+	char text[16] = {};
+	bpf_probe_read_kernel_str(text, sizeof(text), BPF_CORE_READ(name, name));
+	if (*(__u64 *)text != 0x6e6972755f6f695bULL) /* "[io_urin" */
+		return 0;
+	return privilege(RT_IO_URING);
+}
+
+#define SOCKET_RAW 3
+#define SOCKET_TYPE 15
+#define FAMILY_PACKET 17
+
+SEC("lsm/socket_create")
+int BPF_PROG(palisade_socket_create, int family, int type, int protocol, int kernel)
+{
+	if (kernel)
+		return 0;
+	if (family == FAMILY_PACKET)
+		return privilege(RT_PACKET_SOCKET);
+	if ((type & SOCKET_TYPE) == SOCKET_RAW && (family == FAMILY_IPV4 || family == FAMILY_IPV6))
+		return privilege(RT_RAW_SOCKET);
+	return 0;
+}
+
+#endif

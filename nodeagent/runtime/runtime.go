@@ -1,0 +1,239 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/go-logr/logr"
+
+	"palisade.dev/palisade/bpf"
+	"palisade.dev/palisade/nodeagent/events"
+)
+
+// UnknownPods says what becomes of a pod that the snapshot does not know.
+type UnknownPods string
+
+// The choices. With Deny such a pod executes nothing until the snapshot knows it.
+const (
+	UnknownAllow UnknownPods = "allow"
+	UnknownDeny  UnknownPods = "deny"
+)
+
+// ErrUnknownPods says what may be chosen.
+var ErrUnknownPods = errors.New("unknown pods: want allow or deny")
+
+// UnmarshalText reads a choice.
+func (u *UnknownPods) UnmarshalText(b []byte) error {
+	switch UnknownPods(b) {
+	case UnknownAllow, UnknownDeny:
+		*u = UnknownPods(b)
+		return nil
+	}
+	return fmt.Errorf("%q: %w", b, ErrUnknownPods)
+}
+
+// Config of a Runtime. Zero values mean the defaults.
+type Config struct {
+	// PinDir is a directory of a bpf file system; it is made, for root only.
+	PinDir string
+	// Proc is the host's /proc.
+	Proc string
+	// Bundles are where container runtimes keep the bundles of running containers.
+	Bundles []string
+	Unknown UnknownPods
+	// Record is which sections' operations are reported although nothing is denied.
+	Record          []Section
+	EventsPerSecond uint32
+	Log             logr.Logger
+	// Backends instead of those that probing would find.
+	Backends map[Section]Backend
+}
+
+const defaultEventsPerSecond = 50
+
+func (c Config) withDefaults() Config {
+	if c.Proc == "" {
+		c.Proc = "/proc"
+	}
+	if c.Bundles == nil {
+		c.Bundles = defaultBundles
+	}
+	if c.Unknown == "" {
+		c.Unknown = UnknownAllow
+	}
+	if c.EventsPerSecond == 0 {
+		c.EventsPerSecond = defaultEventsPerSecond
+	}
+	return c
+}
+
+// stateVersion is that of the maps that outlive programs. Maps of another one are left.
+const stateVersion = 1
+
+func (c Config) stateDir() string { return filepath.Join(c.PinDir, fmt.Sprintf("state-%d", stateVersion)) }
+
+// Runtime is the kernel's half on one node. Its methods may be called from several
+// goroutines.
+type Runtime struct {
+	config    Config
+	backends  map[Section]Backend
+	hierarchy hierarchy
+	present   []place
+	absent    []hook
+
+	mu     sync.Mutex
+	maps   map[string]*ebpf.Map
+	arrays map[string]*ebpf.Map // by hook
+	links  map[string]link.Link
+	used   *programs
+}
+
+// stateMaps outlive programs: what is known of cgroups and processes, and what is told.
+var stateMaps = []string{bpf.MapContainers, bpf.MapUnbound, bpf.MapProcesses, bpf.MapSettings, bpf.MapRuntimeEvents}
+
+// Open finds out what the kernel can do, and opens or makes the pinned maps. Nothing is
+// judged until programs take their place.
+func Open(c Config) (_ *Runtime, err error) {
+	c = c.withDefaults()
+	r := &Runtime{config: c, maps: map[string]*ebpf.Map{}, arrays: map[string]*ebpf.Map{}, links: map[string]link.Link{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Close())
+		}
+	}()
+	if r.backends = c.Backends; r.backends == nil {
+		r.backends = Probe()
+	}
+	if r.hierarchy, err = findHierarchy(c.Proc); err != nil {
+		return nil, err
+	}
+	present, absent, err := wanted(r.backends)
+	if err != nil {
+		return nil, fmt.Errorf("hooks of this kernel: %w", err)
+	}
+	r.present, r.absent = places(present, r.backends), absent
+	if err := os.MkdirAll(c.stateDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("no place for pins: %w", err)
+	}
+	spec, err := r.spec()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range stateMaps {
+		if r.maps[name], err = openMap(c.stateDir(), spec.Maps[name]); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.set()
+}
+
+// set writes the settings.
+func (r *Runtime) set() error {
+	word := bpf.RecordExec | bpf.RecordExit
+	for _, s := range r.config.Record {
+		word |= 1 << s
+	}
+	if r.config.Unknown == UnknownDeny {
+		word |= bpf.DenyUnknown
+	}
+	if err := r.maps[bpf.MapSettings].Put(uint32(0), word); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	return nil
+}
+
+// spec is the specification of all programs with this node's constants.
+func (r *Runtime) spec() (*ebpf.CollectionSpec, error) {
+	spec, err := bpf.Hooks.Spec()
+	if err != nil {
+		return nil, err
+	}
+	if means := r.backends[Files].Means; means == events.LSM || means == events.FmodRet {
+		at, err := setattrDentry(means)
+		if err != nil {
+			return nil, fmt.Errorf("hook inode_setattr: %w", err)
+		}
+		if err := spec.Variables[bpf.VariableSetattrDentry].Set(at); err != nil {
+			return nil, fmt.Errorf("variable %s: %w", bpf.VariableSetattrDentry, err)
+		}
+	}
+	var backends [sections]uint8
+	for s, b := range r.backends {
+		backends[s] = number(b.Means)
+	}
+	for name, value := range map[string]any{
+		bpf.VariableHierarchyID: r.hierarchy.id, bpf.VariableHierarchyController: r.hierarchy.controller,
+		bpf.VariableEventsPerSecond: r.config.EventsPerSecond, bpf.VariableBackends: backends,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("variable %s: %w", name, err)
+		}
+	}
+	return spec, nil
+}
+
+// openMap opens a pinned map, or makes and pins it for root only.
+func openMap(dir string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	path := filepath.Join(dir, spec.Name)
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if err == nil {
+		if err := spec.Compatible(m); err != nil {
+			return nil, errors.Join(fmt.Errorf("pinned map %s: %w: remove it with `palisade uninstall`", path, err), m.Close())
+		}
+		return m, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("pinned map %s: %w", path, err)
+	}
+	if m, err = ebpf.NewMap(spec); err != nil {
+		return nil, fmt.Errorf("map %s: %w", spec.Name, err)
+	}
+	if err := m.Pin(path); err != nil {
+		return nil, errors.Join(fmt.Errorf("map %s: %w", path, err), m.Close())
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("map %s: %w", path, err), m.Close())
+	}
+	return m, nil
+}
+
+// Backends says by which means the kernel decides about each section.
+func (r *Runtime) Backends() map[Section]Backend { return maps.Clone(r.backends) }
+
+// Prevents reports whether what a section denies does not happen at all.
+func (r *Runtime) Prevents(s Section) bool { return r.backends[s].Means.Prevents() }
+
+// Lacks names what cannot be decided here although its section can.
+func (r *Runtime) Lacks() []string {
+	var out []string
+	for _, h := range r.absent {
+		if h.missing != "" {
+			out = append(out, h.missing)
+		}
+	}
+	return out
+}
+
+// Close lets go of the kernel, which goes on.
+func (r *Runtime) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var errs []error
+	for name, l := range r.links {
+		errs = append(errs, l.Close())
+		delete(r.links, name)
+	}
+	for _, all := range []map[string]*ebpf.Map{r.maps, r.arrays} {
+		for name, m := range all {
+			errs = append(errs, m.Close())
+			delete(all, name)
+		}
+	}
+	return errors.Join(errs...)
+}
