@@ -36,6 +36,7 @@ import (
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/kubetest"
 	"palisade.dev/palisade/test/poll"
 )
 
@@ -432,12 +433,7 @@ func (w *world) records(want int) error {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", kubetest.FreePort(t))
 }
 
 func splitYAML(text string) []string { return strings.Split(text, "\n---\n") }

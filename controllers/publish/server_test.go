@@ -273,7 +273,7 @@ func TestDamagedDeltaIsSentInFull(t *testing.T) {
 func TestStrangersAreRefused(t *testing.T) {
 	h := newHouse(t, storeOf("node-a", "node-b"), newMaterial(t), 1)
 	code := func(a *fakeagent.Agent) codes.Code {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		return status.Code(a.Run(ctx))
 	}

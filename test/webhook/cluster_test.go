@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +37,7 @@ import (
 
 const (
 	systemNamespace = "palisade-system"
-	patience        = 30 * time.Second
+	patience        = 2 * time.Minute
 )
 
 func TestMain(m *testing.M) {
@@ -63,7 +62,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{config: kubetest.StartAPIServer(t, kubetest.WithCRDs()), port: freePort(t)}
+	c := &cluster{config: kubetest.StartAPIServer(t, kubetest.WithCRDs()), port: kubetest.FreePort(t)}
 	c.client = c.clientFor(t, nil)
 	create(t, c.client, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: systemNamespace}})
 	create(t, c.client, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
@@ -183,16 +182,6 @@ func create(t *testing.T, c client.Client, object client.Object) {
 	if err := c.Create(t.Context(), object); err != nil {
 		t.Fatalf("%s %s: %v", object.GetObjectKind().GroupVersionKind().Kind, object.GetName(), err)
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // recorder keeps the warnings that a client got.
