@@ -21,11 +21,20 @@
 // whole order of judgement for that set, with ports left as the only question,
 // in the enforced and in the staged world.
 //
+// Of processes a kind has a runtime ruleset for every container that some policy
+// names and one for all others: the rules of the policies about it, in the one
+// order in which they are judged, each a row of its own. Peers that such a rule
+// names by what they are become a ruleset of the network (runtimepeers.go). Pods
+// with host networking and nodes are kinds too; no rule of the network is about
+// them.
+//
 //   - groups: group.go; which sets a peer can be in: lens.go
 //   - rulesets and cells: ruleset.go; programs: program.go, judge.go, paint.go
-//   - what a node gets of all that: node.go, noderows.go; what several get, once:
-//     share.go
-//   - what happens if it does not fit: capacity.go, standin.go
+//   - rules about processes: runtime.go, their rows: runtimerow.go, who is judged by
+//     which: runtimeset.go
+//   - what a node gets of all that: node.go, noderows.go, runtimenode.go; what
+//     several get, once: share.go
+//   - what happens if it does not fit: capacity.go, runtimelimit.go, standin.go
 //   - in which order all of it happens: commit.go, distribute.go
 //
 // # What a commit costs
@@ -33,7 +42,8 @@
 // What changed. An endpoint of a known kind costs its address rows and one local
 // row. A new kind touches the groups that hold it, the rulesets that tell those
 // apart and the nodes that have them. An edited policy computes the programs of
-// its rulesets again and writes the cells that differ. Stats counts the work.
+// its rulesets again and writes the cells that differ, or the rows of its runtime
+// rules that do. Stats counts the work.
 //
 // # Endpoints without a node
 //
