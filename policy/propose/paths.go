@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // manyFiles is how many names directly in a directory stand for the directory: a
@@ -27,6 +28,10 @@ func gather(seen map[string]int) []place {
 	for name, n := range seen {
 		if at := counted(name); at != "" {
 			merge(places, place{at, true, n, 1})
+			continue
+		}
+		if !writable(name) {
+			merge(places, place{path.Dir(name), true, n, 1})
 			continue
 		}
 		merge(places, place{name, false, n, 1})
@@ -86,6 +91,12 @@ func counted(name string) string {
 		return ""
 	}
 	return "/proc"
+}
+
+// writable reports whether a rule can name a path by itself: a star means something
+// else in one, and what is not UTF-8 cannot stand in an object.
+func writable(name string) bool {
+	return !strings.Contains(name, "*") && utf8.ValidString(name)
 }
 
 // foldable reports whether a directory may stand for its files: not one at the top,

@@ -27,6 +27,8 @@ func TestGather(t *testing.T) {
 		"the top is no place":      {many("/srv", manyFiles), "/srv/f0 /srv/f1 /srv/f2 /srv/f3 /srv/f4 /srv/f5 /srv/f6 /srv/f7"},
 		"but /tmp is":              {many("/tmp", manyFiles), "/tmp/"},
 		"processes have no number": {map[string]int{"/proc/7/stat": 1, "/proc/self": 1}, "/proc/"},
+		"a star is in no path":     {map[string]int{"/srv/data/a*b": 1}, "/srv/data/"},
+		"nor is what is no text":   {map[string]int{"/srv/data/\xff": 1}, "/srv/data/"},
 		"proc itself has files":    {map[string]int{"/proc/meminfo": 1}, "/proc/meminfo"},
 	}
 	for name, tc := range tests {
