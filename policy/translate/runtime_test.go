@@ -152,6 +152,7 @@ func TestRuntimePolicyRefuses(t *testing.T) {
 		"operation of files":  {rule("network", "operations: [Read]"), "write one of Connect, Bind, Listen, Send"},
 		"origin":              {rule("executables", "origins: [Elsewhere]"), `"Elsewhere" is no origin`},
 		"arguments":           {rule("executables", "arguments: [-x]"), "set action to Audit"},
+		"a long argument":     {`executables: {rules: [{name: r, action: Audit, arguments: ["` + strings.Repeat("x", 1025) + `"]}]}`, "an argument of 1025 bytes is over 1024"},
 		"two ** in arguments": {`executables: {rules: [{name: r, action: Audit, arguments: ["a**b**"]}]}`, "at most one **"},
 		"readOnly":            {rule("files", "readOnly: true, operations: [Read]"), "remove operations, or readOnly"},
 		"ownerOnly":           {rule("files", "ownerOnly: true, operations: [Create]"), "it means nothing with Create alone"},

@@ -30,12 +30,17 @@ func (t *runtimeTranslator) executables(at *field.Path, s *v1alpha1.ExecutableSe
 	return t.section(at, model.SectionExecutables, t.isolates(at.Child("default"), s.Default), rules, exceptions)
 }
 
+// maxArgument is how many bytes an argument has at most.
+const maxArgument = 1024 // the schema allows 256 characters
+
 func (t *runtimeTranslator) arguments(at *field.Path, list []v1alpha1.Argument, action model.RuntimeAction) []string {
 	var out []string
 	for i, a := range list {
 		switch {
 		case a == "":
 			t.add(at.Index(i), "remove it", "an argument is empty")
+		case len(a) > maxArgument:
+			t.add(at.Index(i), "keep the part that tells, with ** for the rest", "an argument of %d bytes is over %d", len(a), maxArgument)
 		case strings.Count(string(a), "**") > 1:
 			t.add(at.Index(i), "split it into two entries, or keep the part that tells", "an argument has at most one **")
 		}
