@@ -74,13 +74,16 @@ func TestAgentKilled(t *testing.T) {
 		}
 	}
 	pace.Until(t, "agents are back", func() error {
-		if n, err := agentRestarts(); err != nil || n < restarts+2 {
-			return fmt.Errorf("%d restarts, want %d: %v", n, restarts+2, err)
+		if n, err := agentRestarts(); err != nil {
+			return err
+		} else if n < restarts+2 {
+			return fmt.Errorf("%d restarts, want %d", n, restarts+2)
 		}
-		if ready, err := running(agentPart); err != nil || len(ready) != 2 {
-			return fmt.Errorf("%d agents are Ready, want 2: %v", len(ready), err)
+		ready, err := running(agentPart)
+		if err == nil && len(ready) != 2 {
+			err = fmt.Errorf("%d agents are Ready, want 2", len(ready))
 		}
-		return nil
+		return err
 	})
 	g.held(t, time.Now())
 	ready(t, fmt.Sprintf(denyClient, g.ns), g.ns+":pnp/no-client")

@@ -82,8 +82,11 @@ func sameDigests(t *testing.T) {
 			return fmt.Errorf("controllers: %+v", controllers)
 		}
 		agents, err := running(agentPart)
-		if err != nil || len(agents) != 2 {
-			return fmt.Errorf("agents: %v: %v", agents, err)
+		if err != nil {
+			return err
+		}
+		if len(agents) != 2 {
+			return fmt.Errorf("agents: %v", agents)
 		}
 		for agent, node := range agents {
 			var status struct {
