@@ -42,6 +42,7 @@ func (l *Line) RuntimePeerClause() *RuntimePeerClause {
 	return (*RuntimePeerClause)(unsafe.Pointer(l))
 }
 func (l *Line) RuntimeBlocks() *RuntimeBlocks { return (*RuntimeBlocks)(unsafe.Pointer(l)) }
+func (l *Line) RuntimeSlots() *RuntimeSlots   { return (*RuntimeSlots)(unsafe.Pointer(l)) }
 func (l *Line) RuntimePorts() *RuntimePorts   { return (*RuntimePorts)(unsafe.Pointer(l)) }
 
 // Flags of a word of an answer, in its bits 32 to 39. Above them stands the rank,
@@ -149,8 +150,25 @@ type RuntimeRuleset struct {
 	Flags        uint32
 	Network      uint32
 	NetworkCount uint32
-	Reserved     [2]uint64
+	Slots        uint32
+	Pad          uint32
+	Reserved     uint64
 }
+
+// RuntimeSlots is a line of the slots of simple rows.
+type RuntimeSlots struct {
+	Slot [16]uint32
+}
+
+// Bits of the value of a row that is one rule without conditions but operations,
+// which are bits 0 to 7. Its rank less one stands from RuntimeSimpleRank on.
+const (
+	RuntimeRowSimple      uint32 = 1 << 31
+	RuntimeSimpleEnforced uint32 = 1 << 14
+	RuntimeSimpleStaged   uint32 = 1 << 13
+	RuntimeSimpleAction          = 15
+	RuntimeSimpleRank            = 17
+)
 
 // RuntimeRulesetLines is how many lines a rule set has: four of lengths after the first.
 const RuntimeRulesetLines = 5
@@ -168,7 +186,9 @@ type RuntimeKind struct {
 	Count      uint32
 	Needs      uint32
 	PauseNeeds uint32
-	Reserved   [5]uint64
+	Containers uint32
+	Pad        uint32
+	Reserved   [4]uint64
 }
 
 // RuntimeRulesets is how many different rule sets one pod can have.

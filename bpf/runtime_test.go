@@ -14,7 +14,7 @@ func TestRuntimeMirror(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, mirror := range map[string]any{
-		"rt_header": RuntimeHeader{}, "rt_keys": RuntimeWords{}, "rt_filter": RuntimeWords{}, "rt_ruleset": RuntimeRuleset{},
+		"rt_header": RuntimeHeader{}, "rt_keys": RuntimeWords{}, "rt_filter": RuntimeWords{}, "rt_ruleset": RuntimeRuleset{}, "rt_slots": RuntimeSlots{},
 		"rt_lengths": RuntimeLengths{}, "rt_kind_line": RuntimeKind{}, "rt_list": RuntimeList{}, "rt_clause": RuntimeClause{},
 		"rt_peer_clause": RuntimePeerClause{}, "rt_block": RuntimeBlock{}, "rt_blocks": RuntimeBlocks{}, "rt_port": RuntimePort{},
 		"rt_ports": RuntimePorts{}, "rt_path": RuntimePath{}, "rt_chain": RuntimeChainOf{}, "rt_container": RuntimeContainer{},

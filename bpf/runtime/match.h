@@ -213,12 +213,32 @@ static __always_inline __u32 rt_first(struct rt_pass *p, __u32 value)
 	return first->count;
 }
 
+/* A rule without conditions says what it says. */
+static __always_inline void rt_simple(void *side, struct rt_eval *e, const struct rt_query *q, __u32 value)
+{
+	if (q->operations && !(q->operations & value & 0xff))
+		return;
+	const struct rt_header *h = rt_header_of(side, e);
+	const struct rt_ruleset *r = line(side, h->ruleset_base + e->ruleset * RT_RULESET_LINES);
+	__u32 rank = RT_SIMPLE_RANK(value);
+	const struct rt_slots *s = line(side, h->heap_base + r->slots + rank / 16);
+	__u64 word = (__u64)(rank + 1) << 40 | (__u64)RT_SIMPLE_ACTION(value) << 32 | s->slot[rank & 15];
+	if (value & RT_SIMPLE_ENFORCED && word < e->enforced)
+		e->enforced = word;
+	if (value & RT_SIMPLE_STAGED && word < e->staged)
+		e->staged = word;
+}
+
 /* Holds the clauses of a row against the question. */
 __noinline int rt_clauses(struct rt_eval *e, const struct rt_query *q, __u32 value)
 {
 	void *side = e && q ? side_of(e->side) : NULL;
 	if (!side)
 		return -1;
+	if (value & RT_ROW_SIMPLE) {
+		rt_simple(side, e, q, value);
+		return 0;
+	}
 	struct rt_pass p = { .side = side, .e = e, .query = q };
 	bpf_loop(rt_first(&p, value), rt_clause_step, &p, 0);
 	return 0;
@@ -313,7 +333,9 @@ static long rt_end_step(__u64 i, struct rt_pass *p)
 		return 1; /* sorted, and zero where there are no more */
 	rt_add_text(p, p->kind == RT_KIND_SUFFIX ? p->e->length - length : 0, length);
 	__u32 value = rt_look_up(p->e, p->query->section, p->kind, length);
-	if (value)
+	if (value & RT_ROW_SIMPLE)
+		rt_clauses(p->e, p->query, value);
+	else if (value)
 		bpf_loop(rt_first(p, value), rt_glob_step, p, 0);
 	return 0;
 }
@@ -547,7 +569,11 @@ static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subjec
 	void *side = side_of(s->side);
 	if (!side)
 		return -1;
-	*e = (struct rt_eval){ .side = s->side, .header = s->header, .ruleset = s->ruleset };
+	/* Field by field: a whole one would be made on the stack first. */
+	__builtin_memset(e, 0, sizeof(*e));
+	e->side = s->side;
+	e->header = s->header;
+	e->ruleset = s->ruleset;
 	const struct rt_header *h = rt_header_of(side, e);
 	*a = (struct rt_answer){ RT_NOTHING, RT_NOTHING };
 	for (__u32 i = 0; i < RT_RULESETS && i < s->count; i++) {
@@ -617,7 +643,8 @@ __noinline int rt_subject(struct rt_subject *s, const struct rt_container *c)
 		}
 		return s->count > 0;
 	} else {
-		ruleset = rt_find_words(side, h, c->name, 0, pod - 1, RT_KIND_CONTAINER);
+		if (k->containers)
+			ruleset = rt_find_words(side, h, c->name, 0, pod - 1, RT_KIND_CONTAINER);
 		if (!ruleset)
 			ruleset = k->fallback;
 	}

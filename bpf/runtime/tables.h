@@ -154,7 +154,13 @@ struct rt_ruleset {
 	__u32 flags;
 	__u32 network;	 /* the heap's line of the first clause about peers */
 	__u32 network_count;
-	__u64 reserved[2];
+	__u32 slots; /* the heap's line of the slots of simple rows, by rank */
+	__u32 pad;
+	__u64 reserved;
+};
+
+struct rt_slots {
+	__u32 slot[16];
 };
 
 #define RT_RULESET_LINES 5
@@ -173,7 +179,9 @@ struct rt_kind_line {
 	__u32 count;
 	__u32 needs;	/* of them all */
 	__u32 pause_needs;
-	__u64 reserved[5];
+	__u32 containers; /* rows of containers */
+	__u32 pad;
+	__u64 reserved[4];
 };
 
 #define RT_RULESETS 256 /* different ones in one pod */
@@ -187,6 +195,16 @@ struct rt_list {
  * That clause says how many there are.
  */
 #define RT_ROW_LINE(value) ((value)-1)
+
+/*
+ * Or all that one rule says without conditions but operations: most rows are such, and
+ * need no line of the heap then. Bits 0 to 7 are the operations; below is the rest.
+ */
+#define RT_ROW_SIMPLE (1U << 31)
+#define RT_SIMPLE_RANK(value) ((value) >> 17 & 0x3fff) /* less one */
+#define RT_SIMPLE_ACTION(value) ((value) >> 15 & 3)	  /* RT_DENY, RT_KILL */
+#define RT_SIMPLE_ENFORCED (1U << 14)
+#define RT_SIMPLE_STAGED (1U << 13)
 
 /* The value of a row about an executable that rules ask for. */
 #define RT_FROM_SELF (1U << 8)	/* bits 0 to 7 number a bit for the process itself */

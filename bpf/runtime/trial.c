@@ -72,6 +72,7 @@ struct {
 	struct rt_keys keys;
 	struct rt_filter filter;
 	struct rt_ruleset ruleset;
+	struct rt_slots slots;
 	struct rt_lengths lengths;
 	struct rt_kind_line kind;
 	struct rt_list list;

@@ -16,6 +16,7 @@ import (
 type object struct {
 	key     bpf.Key6
 	clauses []bpf.RuntimeClause
+	simple  uint32 // the row's value, if it needs no clauses
 }
 
 // peerClause is a rule about peers, with its lists.
@@ -39,6 +40,7 @@ type compiled struct {
 	lengths [4][]uint16 // prefixes and suffixes of executables, then of files
 	any     [4][]bpf.RuntimeClause
 	objects []object // sorted by key
+	slots   []uint32 // of the rules, in their order; none if no row is simple
 	from    []entry
 	peers   []peerClause
 	heap    int // lines
@@ -54,6 +56,7 @@ type compiler struct {
 	secret  *secret
 	objects map[bpf.Key6][]bpf.RuntimeClause
 	from    map[fromOf]int // bit
+	slots   []uint32       // of the rules so far
 	crowd   map[half]int   // how many globs of a section begin or end with a text
 	err     error
 }
@@ -103,6 +106,7 @@ func (n *numbers) compileRuntime(s *store, sec *secret, id snapshot.RulesetID, n
 
 // rule adds one rule. Its rank orders it among all of the rule set.
 func (c *compiler) rule(rank uint64, slot bpf.RuleSlot, r snapshot.RuntimeRuleRow) {
+	c.slots = append(c.slots, uint32(slot))
 	head := &c.out.head
 	if len(r.Arguments) > 0 {
 		// The kernel does not see command lines: the agent judges these by itself.
@@ -301,6 +305,36 @@ func (c *compiler) ancestors(r snapshot.RuntimeRuleRow, clause bpf.RuntimeClause
 // operationRename is the bit of section files.
 const operationRename = 16
 
+// simpleRow is the value of a row that is one rule without conditions but operations,
+// or 0: most are, and save a line each.
+func simpleRow(clauses []bpf.RuntimeClause) uint32 {
+	if len(clauses) != 1 {
+		return 0
+	}
+	c := clauses[0]
+	word := min(c.Enforced, c.Staged)
+	rank, flags, _ := bpf.RuntimeWordParts(word)
+	plain := bpf.RuntimeClause{
+		Enforced: c.Enforced, Staged: c.Staged, Operations: c.Operations, Origins: bpf.RuntimeAny,
+		Flags: c.Flags & bpf.RuntimeClauseDenies,
+	}
+	operations := c.Operations
+	if operations == ^uint32(0) {
+		operations = 0xff
+	}
+	if c != plain || operations > 0xff || rank < 1 || rank > snapshot.MaxRuntimeRulesPerRuleset {
+		return 0
+	}
+	value := bpf.RuntimeRowSimple | uint32(rank-1)<<bpf.RuntimeSimpleRank | uint32(flags)<<bpf.RuntimeSimpleAction | operations
+	if c.Enforced == word {
+		value |= bpf.RuntimeSimpleEnforced
+	}
+	if c.Staged == word {
+		value |= bpf.RuntimeSimpleStaged
+	}
+	return value
+}
+
 // peers adds a rule of the section network.
 func (c *compiler) peers(clause bpf.RuntimeClause, r snapshot.RuntimeRuleRow) {
 	p := peerClause{clause: bpf.RuntimePeerClause{
@@ -326,8 +360,15 @@ func (c *compiler) peers(clause bpf.RuntimeClause, r snapshot.RuntimeRuleRow) {
 // finish sorts what was found and counts the lines.
 func (c *compiler) finish() error {
 	out := c.out
+	simple := false
 	for key, clauses := range c.objects {
-		out.objects = append(out.objects, object{key, clauses})
+		o := object{key, clauses, simpleRow(clauses)}
+		simple = simple || o.simple != 0
+		out.objects = append(out.objects, o)
+	}
+	if simple {
+		out.slots = c.slots
+		out.heap += int(linesFor(len(c.slots), 16))
 	}
 	slices.SortFunc(out.objects, func(a, b object) int { return compareKeys(a.key, b.key) })
 	values := map[string]uint32{}
@@ -357,6 +398,9 @@ func (c *compiler) finish() error {
 	}
 	seen := map[string]struct{}{}
 	for _, o := range out.objects {
+		if o.simple != 0 {
+			continue
+		}
 		content := clauseBytes(o.clauses)
 		if _, ok := seen[content]; !ok {
 			seen[content] = struct{}{}

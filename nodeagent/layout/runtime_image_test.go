@@ -94,12 +94,32 @@ func (q *asking) row(kind bpf.RuntimeKey, text string) {
 }
 
 func (q *asking) clauses(value uint32) {
+	if value&bpf.RuntimeRowSimple != 0 {
+		q.simple(value)
+		return
+	}
 	first := q.r.h.HeapBase + value - 1
 	for i := range q.r.lines[first].RuntimeClause().Count {
 		c := q.r.lines[first+i].RuntimeClause()
 		if q.holds(c.Operations, c.Origins, c.Owner, c.Flags, c.Capabilities, c.From) && q.half(c) {
 			q.enforced, q.staged = min(q.enforced, c.Enforced), min(q.staged, c.Staged)
 		}
+	}
+}
+
+func (q *asking) simple(value uint32) {
+	if q.op.Operations != 0 && q.op.Operations&value&0xff == 0 {
+		return
+	}
+	set := q.r.lines[q.r.h.RulesetBase+q.set*bpf.RuntimeRulesetLines].RuntimeRuleset()
+	rank := value >> bpf.RuntimeSimpleRank & 0x3fff
+	slot := q.r.lines[q.r.h.HeapBase+set.Slots+rank/16].RuntimeSlots().Slot[rank%16]
+	word := bpf.RuntimeWord(uint64(rank)+1, uint64(value>>bpf.RuntimeSimpleAction&3), bpf.RuleSlot(slot))
+	if value&bpf.RuntimeSimpleEnforced != 0 {
+		q.enforced = min(q.enforced, word)
+	}
+	if value&bpf.RuntimeSimpleStaged != 0 {
+		q.staged = min(q.staged, word)
 	}
 }
 

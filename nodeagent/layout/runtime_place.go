@@ -254,8 +254,17 @@ func (l *Layout) placeRuleset(r *compiled) error {
 	if head.Network, err = l.placePeers(r.peers, &p.runs); err != nil {
 		return err
 	}
+	if head.Slots, err = l.placeSlots(r.slots, &p.runs); err != nil {
+		return err
+	}
 	values := map[string]uint32{}
 	for _, o := range r.objects {
+		if o.simple != 0 {
+			if err := l.putRow(o.key, o.simple, false); err != nil {
+				return err
+			}
+			continue
+		}
 		content := clauseBytes(o.clauses)
 		value, ok := values[content]
 		if !ok {
@@ -283,6 +292,24 @@ func (l *Layout) placeRuleset(r *compiled) error {
 		l.im.set(first+1+uint32(i), line)
 	}
 	return nil
+}
+
+// placeSlots puts the slots of simple rows on the heap.
+func (l *Layout) placeSlots(slots []uint32, runs *[]run) (uint32, error) {
+	if len(slots) == 0 {
+		return 0, nil
+	}
+	r, ok := l.runtime.heap.take(linesFor(len(slots), 16))
+	if !ok {
+		return 0, fmt.Errorf("slots of runtime rules: %w", errFull)
+	}
+	*runs = append(*runs, r)
+	for at := 0; at < len(slots); at += 16 {
+		var line bpf.Line
+		copy(line.RuntimeSlots().Slot[:], slots[at:])
+		l.im.set(l.im.rtHeap.base+r.first+uint32(at/16), line)
+	}
+	return r.first, nil
 }
 
 // placePeers puts the rules about peers on the heap: their clauses one after the
@@ -391,7 +418,7 @@ func (l *Layout) placeKind(number uint32, containers map[string]snapshot.Ruleset
 		pending[ruleset] = struct{}{}
 		k.Needs |= l.n.runtimeSets[ruleset].rules.head.Needs
 	}
-	k.Count = uint32(len(pending))
+	k.Count, k.Containers = uint32(len(pending)), uint32(len(rows))
 	for _, key := range slices.SortedFunc(maps.Keys(p.containers), compareKeys) {
 		if _, ok := rows[key]; !ok {
 			l.dropRow(key)
