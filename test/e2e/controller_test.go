@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -128,8 +129,11 @@ func TestDigests(t *testing.T) {
 	launch(t, ns, "web@n1")
 	digest := func() (string, error) {
 		all, err := published()
-		if err != nil || len(all) == 0 {
-			return "", fmt.Errorf("%d controllers are Ready: %v", len(all), err)
+		if err != nil {
+			return "", err
+		}
+		if len(all) == 0 {
+			return "", errors.New("no controller is Ready")
 		}
 		return all[0].Nodes["n1"], nil
 	}
