@@ -16,6 +16,8 @@ func FuzzApply(f *testing.F) {
 	f.Add(snapshot.AppendDelta(nil, few.Full()))
 	f.Add(snapshot.AppendDelta(nil, snapshot.Diff(few.Set(), more.Set())))
 	f.Add(snapshot.AppendDelta(nil, snapshot.Diff(more.Set(), few.Set())))
+	f.Add(snapshot.AppendDelta(nil, node(3).Full()))
+	f.Add(snapshot.AppendDelta(nil, snapshot.Diff(node(3).Set(), node(1).Set())))
 	f.Add([]byte{})
 	start := more.Full()
 	f.Fuzz(func(t *testing.T, b []byte) {
