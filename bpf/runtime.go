@@ -344,6 +344,7 @@ type RuntimeOutcome struct {
 	Fingerprint uint64
 	Needs       uint32
 	Subject     int32
+	Eval        [10]uint64 // the judge's own
 }
 
 // RuntimeSample is a path for benchmarks.

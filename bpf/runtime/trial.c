@@ -19,7 +19,8 @@ struct rt_outcome {
 	__u64 counter; /* of the generation */
 	__u64 fingerprint;
 	__u32 needs;
-	__s32 subject; /* what rt_subject said */
+	__s32 subject;	     /* what rt_subject said */
+	struct rt_eval eval; /* 6.1 counts frames in steps of 32 bytes: no room on the stack */
 };
 
 struct {
@@ -54,11 +55,16 @@ struct {
 	__type(value, struct rt_sample);
 } rt_samples SEC(".maps");
 
+struct rt_room {
+	struct rt_path path;
+	struct rt_eval eval;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct rt_path);
+	__type(value, struct rt_room);
 } rt_scratch SEC(".maps");
 
 const volatile __u32 sample_mask = 0;
@@ -105,7 +111,7 @@ static long rt_judge_one(__u64 i, struct rt_work *w)
 	if (!side)
 		return 1;
 	o->counter = ((const struct header *)side)->counter;
-	if (rt_judge(&s, &q->query, q->path.length ? &q->path : NULL, &q->chain, &a))
+	if (rt_judge_in(&o->eval, &s, &q->query, q->path.length ? &q->path : NULL, &q->chain, &a))
 		return 1;
 	o->answer = a;
 	o->fingerprint = q->path.length ? rt_fingerprint(&q->path) : 0;
@@ -130,17 +136,17 @@ static __always_inline __u64 next_random(void)
 }
 
 /* A path chosen by chance, where a hook would have put it. */
-static __always_inline struct rt_path *rt_draw(struct rt_container *c)
+static __always_inline struct rt_room *rt_draw(struct rt_container *c)
 {
 	__u32 zero = 0, number = (__u32)(next_random() >> 20) & sample_mask;
-	struct rt_path *path = bpf_map_lookup_elem(&rt_scratch, &zero);
+	struct rt_room *room = bpf_map_lookup_elem(&rt_scratch, &zero);
 	const struct rt_sample *sample = bpf_map_lookup_elem(&rt_samples, &number);
-	if (!path || !sample)
+	if (!room || !sample)
 		return NULL;
-	path->length = sample->length;
-	__builtin_memcpy(path->bytes, sample->bytes, RT_BENCH_BYTES);
+	room->path.length = sample->length;
+	__builtin_memcpy(room->path.bytes, sample->bytes, RT_BENCH_BYTES);
 	*c = (struct rt_container){ .uid_low = sample->container, .name = sample_name };
-	return path;
+	return room;
 }
 
 SEC("tc")
@@ -153,9 +159,9 @@ SEC("tc")
 int palisade_runtime_bench_draw(struct __sk_buff *skb)
 {
 	struct rt_container c;
-	struct rt_path *path = rt_draw(&c);
-	if (path)
-		sink += path->length + c.uid_low;
+	struct rt_room *room = rt_draw(&c);
+	if (room)
+		sink += room->path.length + c.uid_low;
 	return 0;
 }
 
@@ -176,8 +182,8 @@ int palisade_runtime_bench_judge(struct __sk_buff *skb)
 	struct rt_subject s;
 	struct rt_answer a = {};
 	struct rt_query q = { .operations = sample_operations, .section = sample_section, .origin = RT_IMAGE };
-	struct rt_path *path = rt_draw(&c);
-	if (!path || rt_subject(&s, &c) != 1 || rt_judge(&s, &q, path, NULL, &a))
+	struct rt_room *room = rt_draw(&c);
+	if (!room || rt_subject(&s, &c) != 1 || rt_judge_in(&room->eval, &s, &q, &room->path, NULL, &a))
 		return 0;
 	if (a.enforced >> 32 & RT_DENY)
 		rt_denied++;

@@ -199,3 +199,32 @@ func TestRuntimePeers(t *testing.T) {
 	}
 	judgeAll(t, trial, b, all)
 }
+
+// TestRuntimeDeepDirectories: a directory is found however deep it is.
+func TestRuntimeDeepDirectories(t *testing.T) {
+	b := rowtest.NewRuntime()
+	var ids []snapshot.RuleID
+	var paths []string
+	for depth := range 200 {
+		dir := fmt.Sprintf("/d%d%s", depth, strings.Repeat("/s", depth))
+		ids = append(ids, b.Rule(fmt.Sprintf("rule-%d", depth), snapshot.RuntimeRuleRow{
+			Section: snapshot.SectionExecutables, Action: snapshot.RuntimeDeny, Enforced: true, Staged: true, Directories: []string{dir},
+		}))
+		paths = append(paths, dir, dir+"/below", dir+"/s/s/s/s", dir[:len(dir)-1])
+	}
+	uid := fmt.Sprintf("%032x", 7)
+	b.Pod(uid, "web")
+	trial := newRuntimeTrial(t, TrialOptions{Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	// Alone in its rule set a directory has the only bit of its depth.
+	for depth, id := range ids {
+		b.Subject("web", "", b.Ruleset(fmt.Sprintf("only-%d", depth), id))
+		if _, err := trial.Apply(context.Background(), layout.Update{Full: true, Delta: b.Full()}); err != nil {
+			t.Fatal(err)
+		}
+		var all []asked
+		for _, path := range paths[4*depth : 4*depth+4] {
+			all = append(all, asked{uid, "app", rowtest.Operation{Section: snapshot.SectionExecutables, Path: path}})
+		}
+		judgeAll(t, trial, b, all)
+	}
+}
