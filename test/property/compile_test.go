@@ -98,6 +98,13 @@ func TestTablesAgreeWithReference(t *testing.T) {
 				w.step(event.rand(), c)
 			}
 		}
+		r := h.event.rand()
+		for added := 0; added < 4; { // so that there is something to ask about
+			if p := drawPolicy(r); len(p.Ingress)+len(p.Egress) > 0 {
+				w.putPolicy(p, 0, c)
+				added++
+			}
+		}
 		c.Commit()
 		cluster := w.cluster()
 		nodes := map[model.NodeName]*snapshot.Set{}
@@ -114,7 +121,6 @@ func TestTablesAgreeWithReference(t *testing.T) {
 				owned = append(owned, w.endpoints[id].Addresses...)
 			}
 		}
-		r := h.event.rand()
 		for range 200 {
 			q := drawConnection(r, owned)
 			got, err := tables.Judge(q)
