@@ -55,7 +55,7 @@ func (c *Compiler) weigh(r *runtimeRuleset) *runtimeWeight {
 
 func weighRules(rules []*runtimeRule, most int) *runtimeWeight {
 	all := count{}
-	network, from, prefixes, suffixes := count{}, tally[string]{}, tally[int]{}, tally[int]{}
+	network, from, prefixes, suffixes := count{}, tally[actor]{}, tally[int]{}, tally[int]{}
 	objects := tally[object]{}
 	for _, x := range rules {
 		if x.standIn {
@@ -70,7 +70,7 @@ func weighRules(rules []*runtimeRule, most int) *runtimeWeight {
 			continue
 		}
 		for _, path := range x.spec.From {
-			from.add(path, x.policy)
+			from.add(actor{path, x.spec.FromDescendants}, x.policy)
 		}
 		for _, g := range x.spec.Globs {
 			prefixes.add(len(g.Prefix), x.policy)
@@ -86,6 +86,13 @@ func weighRules(rules []*runtimeRule, most int) *runtimeWeight {
 		{LimitRuntimeGlobs, snapshot.MaxRuntimeGlobLengths, len(prefixes), "what stands before **", prefixes.newest()},
 		{LimitRuntimeGlobs, snapshot.MaxRuntimeGlobLengths, len(suffixes), "what stands after **", suffixes.newest()},
 	}}
+}
+
+// actor is an executable that rules ask for; one that is asked for by itself and
+// another time with its descendants counts twice.
+type actor struct {
+	path        string
+	descendants bool
 }
 
 // object is what rules of a section are about, as text.
