@@ -1,6 +1,9 @@
 package bpf
 
-import _ "embed"
+import (
+	_ "embed"
+	"unsafe"
+)
 
 // Names of maps and variables of the programs that meet runtime operations.
 const (
@@ -14,7 +17,6 @@ const (
 	VariableHierarchyID         = "hierarchy_id"
 	VariableHierarchyController = "hierarchy_controller"
 	VariableBackends            = "backends"
-	VariableSetattrDentry       = "setattr_dentry"
 )
 
 //go:embed runtime/hooks.o
@@ -117,7 +119,7 @@ type RuntimeEvent struct {
 }
 
 // RuntimePathHeader is how many bytes stand between the event and its path.
-const RuntimePathHeader = 8
+const RuntimePathHeader = int(unsafe.Offsetof(RuntimePath{}.Bytes))
 
 // RuntimeAncestor is a process above the one of an event.
 type RuntimeAncestor struct {

@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,17 @@ import (
 	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
 )
 
 // Pinned is the datapath of package datapath as an agent uses it.
 type Pinned struct {
 	*datapath.Datapath
 	log logr.Logger
+
+	runtime  *runtime.Runtime // nil: packets alone are judged
+	proc     string
+	complete bool // processes that ran before are remembered
 }
 
 // OpenDatapath loads or adopts the kernel's half.
@@ -28,13 +34,42 @@ func OpenDatapath(c datapath.Config, log logr.Logger) (*Pinned, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pinned{d, log}, nil
+	return &Pinned{Datapath: d, log: log}, nil
+}
+
+// OpenWithRuntime loads or adopts the kernel's half of packets and of runtime rules.
+// Where the kernel cannot have the programs for packets, it goes without these.
+func OpenWithRuntime(c datapath.Config, rc runtime.Config, log logr.Logger) (_ *Pinned, err error) {
+	rc.PinDir, rc.Log = c.CompanionDir(), log.WithName("runtime")
+	if err := datapath.CheckPinDir(rc.PinDir); err != nil {
+		return nil, err
+	}
+	r, err := runtime.Open(rc)
+	if err != nil {
+		return nil, fmt.Errorf("runtime programs: %w", err)
+	}
+	c.Companion = r
+	d, err := datapath.Open(c)
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return &Pinned{Datapath: d, log: log, runtime: r, proc: cmp.Or(rc.Proc, "/proc")}, nil
+}
+
+// Close lets go of the kernel, which goes on enforcing.
+func (p *Pinned) Close() error {
+	err := p.Datapath.Close()
+	if p.runtime != nil {
+		err = errors.Join(err, p.runtime.Close())
+	}
+	return err
 }
 
 // Apply takes an update entirely or not at all.
 func (p *Pinned) Apply(ctx context.Context, u layout.Update) error {
 	r, err := p.Datapath.Apply(ctx, u)
 	if err == nil {
+		err = p.keyed(u)
 		p.log.V(1).Info("tables written", "lines", r.Lines, "rebuilt", r.Rebuilt, "flipped", r.Flipped.String(), "drain", r.Drain.String(), "total", r.Total.String())
 	}
 	return err

@@ -170,6 +170,11 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	p.loop(func(ctx context.Context) { a.cutting(ctx, dp) })
 	p.loop(func(ctx context.Context) { a.counting(ctx, dp, &bypass{carried: facts.Interfaces, cameIn: dp.CameIn}) })
 	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
+	if k, ok := dp.(runtimeKernel); ok {
+		a.SetBackends(k.Backends())
+		a.found(fromKernel, withoutPackets(k.NetworkLacks()))
+		p.start(func(ctx context.Context) error { return k.Operations(ctx, a, hub) })
+	}
 	p.start(func(ctx context.Context) error { return c.serveCNI(ctx, a) })
 	p.start(func(ctx context.Context) error { return c.serveFlows(ctx, hub) })
 	p.start(func(ctx context.Context) error { return c.writeFlows(ctx, hub) })

@@ -31,6 +31,7 @@ type status struct {
 	findings  [sources][]host.Finding
 	missing   []facts.Missing
 	guarded   Protection
+	backends  Sections
 	holds     bool // a snapshot is in force
 	audited   bool // the last audit found every hook attached, or attached it
 	counts    Counts
@@ -46,6 +47,7 @@ const (
 	fromHost     source = iota // package host
 	fromCounters               // bypass
 	fromAudit                  // auditing
+	fromKernel                 // what the kernel cannot have
 	sources
 )
 
@@ -194,7 +196,7 @@ func condition(kind string, holds bool, reason, message string) *wire.Condition 
 }
 
 func (s *status) conditions() []*wire.Condition {
-	out := []*wire.Condition{s.enforcing(), s.bound()}
+	out := append([]*wire.Condition{s.enforcing(), s.bound()}, s.runtimes()...)
 	reason := "CNINotChained"
 	if s.guarded.Holds() {
 		reason = reasonFine

@@ -54,6 +54,18 @@ func (c Config) notOpened(err error) host.Finding {
 	return f
 }
 
+// withoutPackets are the findings of a kernel that judges what processes do and no packet.
+func withoutPackets(err error) []host.Finding {
+	if err == nil {
+		return nil
+	}
+	return []host.Finding{{
+		Severity: host.Bypass, Reason: host.ReasonKernel, Where: "the node's kernel",
+		What: "packets are not judged, only what processes do: " + strings.ReplaceAll(err.Error(), "\n", "; "),
+		Mend: "use a kernel with netfilter BPF: Linux 6.4 or later",
+	}}
+}
+
 // unable is the agent of a node that cannot enforce: it reports why, and refuses
 // snapshots for that reason. To say that it holds nothing is true as far as this
 // process knows; what an agent of before pinned goes on judging.

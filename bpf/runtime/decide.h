@@ -66,7 +66,7 @@ __noinline int begin(__u32 asked)
 		s->chained = 1;
 	}
 	s->unknown = unknown;
-	s->quiet = 0;
+	s->quiet = s->used.generation = 0;
 	__builtin_memset(&s->event.query, 0, sizeof(s->event.query));
 	s->event.container = container;
 	s->event.query.section = section;
@@ -158,8 +158,14 @@ static __always_inline __u32 worth(const struct scratch *s, const struct rt_answ
 	return 0;
 }
 
+/* Whether an answer is to be taken over the one so far: it is the first, or denies more. */
+static __always_inline int stricter(__u64 word, __u64 so_far)
+{
+	return so_far == RT_NOTHING || (flags_of(word) & (RT_DENY | RT_KILL)) > (flags_of(so_far) & (RT_DENY | RT_KILL));
+}
+
 /* One operation's answer; of several operations the first that is denied decides. */
-static __always_inline int judge_operation(struct scratch *s, __u32 operation)
+static __always_inline void judge_operation(struct scratch *s, __u32 operation)
 {
 	/* In the scratch: the stack is for the match code. */
 	struct rt_query *q = &s->asked;
@@ -174,20 +180,23 @@ static __always_inline int judge_operation(struct scratch *s, __u32 operation)
 	if (a->enforced == RT_NOTHING)
 		a->enforced = a->staged = RULE_NONE;
 	struct rt_answer *so_far = &s->event.answer;
-	if (so_far->enforced == RT_NOTHING || flags_of(a->enforced) & (RT_DENY | RT_KILL))
+	if (stricter(a->enforced, so_far->enforced))
 		so_far->enforced = a->enforced;
-	if (so_far->staged == RT_NOTHING || (flags_of(a->staged) & (RT_DENY | RT_KILL) && !(flags_of(so_far->staged) & (RT_DENY | RT_KILL))))
+	if (stricter(a->staged, so_far->staged))
 		so_far->staged = a->staged;
-	return flags_of(a->enforced) & (RT_DENY | RT_KILL) ? 1 : 0;
 }
 
-/* Sends the record of what was judged. */
+/* Sends the record of what was judged, if it is worth one and there were not too many. */
 __noinline int tell(__u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return -1;
 	struct rt_event *e = &s->event;
+	count_word(e->answer.enforced, 0);
+	__u32 limit = worth(s, &e->answer);
+	if (!limit || s->quiet || !may_report(e->answer.enforced & WORD_RULE, limit))
+		return 0;
 	void *side = side_of(s->subject.side);
 	struct header *h = side ? line(side, 0) : NULL;
 	if (h) {
@@ -200,68 +209,89 @@ __noinline int tell(__u32 number)
 	return 0;
 }
 
+/* Does what the rules answered, and lets go of the scratch. */
+__noinline int obey(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return -EPERM;
+	__u32 flags = flags_of(s->event.answer.enforced);
+	__u8 by = backends[s->event.query.section & 3];
+	int denied = flags & (RT_DENY | RT_KILL) ? -EPERM : 0;
+	if (flags & RT_KILL || (denied && by == RT_BACKEND_SIGNAL))
+		bpf_send_signal(SIGKILL);
+	s->event.backend = by;
+	tell(number);
+	if (!denied && s->used.generation)
+		bpf_map_update_elem(&used_files, &s->used, &s->used.generation, BPF_ANY);
+	give_scratch(s);
+	return denied;
+}
+
 /* Asks the rules, counts and tells; 0, or what the hook returns to refuse. */
 __noinline int settle(__u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return -EPERM;
-	struct rt_answer *a = &s->event.answer;
-	__u8 section = s->event.query.section & 3;
-	__u32 operations = s->event.query.operations;
-	int denied = 0;
-
-	a->enforced = a->staged = RT_NOTHING;
+	s->event.answer.enforced = s->event.answer.staged = RT_NOTHING;
+	s->left = s->event.query.operations;
 	/* An operation of its own each: one may be allowed and another not. */
 	for (int i = 0; i < 3; i++) {
-		__u32 one = operations & -operations;
-		if (judge_operation(s, one)) {
-			denied = -EPERM;
-			break;
-		}
-		operations ^= one;
-		if (!operations)
+		__u32 one = s->left & -s->left;
+		judge_operation(s, one);
+		s->left ^= one;
+		if (!s->left)
 			break;
 	}
-	if (flags_of(a->enforced) & RT_KILL || (denied && backends[section] == RT_BACKEND_SIGNAL))
-		bpf_send_signal(SIGKILL);
-	count_word(a->enforced, 0);
-	s->event.backend = backends[section];
-	__u32 limit = worth(s, a);
-	if (limit && !s->quiet && may_report(a->enforced & WORD_RULE, limit))
-		tell(number);
-	give_scratch(s);
-	return denied;
+	return obey(number);
+}
+
+/*
+ * What a hook returns. The verifier must see that it is one of two values, so the compiler
+ * may not calculate it.
+ */
+static __always_inline long refuse(int yes)
+{
+	long answer = 0;
+	if (yes)
+		asm volatile("%0 = -1" : "=r"(answer)); /* -EPERM */
+	return answer;
+}
+
+static __always_inline long settled(__u32 number)
+{
+	return refuse(settle(number));
 }
 
 /* For a hook that has nothing more to find out. */
-static __always_inline int ask(int number, __u32 operations)
+static __always_inline long ask(int number, __u32 operations)
 {
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	struct scratch *s = scratch_at(number);
 	if (!s)
-		return -EPERM;
+		return refuse(1);
 	s->event.query.operations = operations;
-	return settle(number);
+	return settled(number);
 }
 
 /* For a hook that is about an object. */
-static __always_inline int ask_about(__u32 section, __u32 operations, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode, __u8 flags)
+static __always_inline long ask_about(__u32 section, __u32 operations, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode, __u8 flags)
 {
 	int number = begin(section);
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	object(number, mnt, dentry, inode);
 	struct scratch *s = scratch_at(number);
 	if (!s)
-		return -EPERM;
+		return refuse(1);
 	s->event.query.operations = operations;
 	s->event.query.flags |= flags;
-	return settle(number);
+	return settled(number);
 }
 
-static __always_inline int ask_file(__u32 section, __u32 operations, struct file *file, __u8 flags)
+static __always_inline long ask_file(__u32 section, __u32 operations, struct file *file, __u8 flags)
 {
 	return ask_about(section, operations, file->f_path.mnt, file->f_path.dentry, file->f_inode, flags);
 }

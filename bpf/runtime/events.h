@@ -81,6 +81,23 @@ static __always_inline __u64 setting(void)
 	return word ? *word : 0;
 }
 
+/* What was found allowed is remembered as long as the same generation judges. */
+struct used_key {
+	__u64 file;
+	__u64 inode;
+	__u64 pod;
+	__u64 container;
+	__u64 generation; /* 0: not to be remembered */
+	__u64 operations;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct used_key);
+	__type(value, __u64);
+} used_files SEC(".maps");
+
 /*
  * Where an operation is worked on. Programs can be preempted by others on the same
  * processor, so there are several, and each is taken while it is used.
@@ -89,11 +106,14 @@ struct scratch {
 	__u64 taken;
 	__u32 chained; /* whether there is a chain */
 	__u32 unknown; /* a pod that the snapshot does not know, and which therefore does nothing */
+	__u32 left; /* operations that are not judged yet */
+	__u32 pad;
 	__u64 quiet; /* no record, whatever the answer */
 	/* The object at hand. Only numbers can be given to functions that are checked once. */
 	__u64 mnt;
 	__u64 dentry;
 	__u64 inode;
+	struct used_key used;
 	struct rt_eval eval;
 	struct rt_query asked;
 	struct rt_answer answer;

@@ -50,59 +50,43 @@ int BPF_PROG(palisade_file_receive, struct file *file)
 	return ask_file(RT_FILES, access_of(file), file, 0);
 }
 
-/*
- * What was opened before the rules came is judged when it is used. What was found allowed
- * is remembered as long as the same generation judges.
- */
-struct used_key {
-	__u64 file;
-	__u64 inode;
-	__u64 pod;
-	__u64 container;
-	__u64 generation;
-	__u64 operations;
-};
+/* Whether it is remembered; fills in what to remember, 0 for a generation of which nothing can be. */
+__noinline int remembered(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return 0;
+	struct used_key *key = &s->used;
+	key->pod = s->event.container.uid_high ^ s->event.container.uid_low;
+	key->container = s->event.container.name;
+	key->operations = s->event.query.operations;
+	key->generation = 0;
+	void *side = side_of(s->subject.side);
+	struct header *h = side ? line(side, 0) : NULL;
+	if (!h || s->subject.needs & (RT_NEEDS_FROM | RT_NEEDS_OWNER))
+		return 0;
+	key->generation = (h->counter << 32 ^ (__u64)h->term << 16 ^ h->epoch) | 1ULL << 63;
+	return bpf_map_lookup_elem(&used_files, key) ? 1 : 0;
+}
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct used_key);
-	__type(value, __u64);
-} used_files SEC(".maps");
-
-static __always_inline int use(struct file *file, __u32 operations)
+/* What was opened before the rules came is judged when it is used. */
+static __always_inline long use(struct file *file, __u32 operations)
 {
 	int number = begin(RT_FILES);
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	struct scratch *s = scratch_at(number);
 	if (!s)
-		return -EPERM;
-	struct used_key key = {
-		.file = (__u64)file,
-		.inode = (__u64)file->f_inode,
-		.pod = s->event.container.uid_high ^ s->event.container.uid_low,
-		.container = s->event.container.name,
-		.operations = operations,
-	};
-	void *side = side_of(s->subject.side);
-	struct header *h = side ? line(side, 0) : NULL;
-	int lasting = h && !(s->subject.needs & (RT_NEEDS_FROM | RT_NEEDS_OWNER));
-	if (lasting) {
-		key.generation = h->counter << 32 ^ (__u64)h->term << 16 ^ h->epoch;
-		if (bpf_map_lookup_elem(&used_files, &key)) {
-			give_scratch(s);
-			return 0;
-		}
+		return refuse(1);
+	s->event.query.operations = operations;
+	s->used.file = (__u64)file;
+	s->used.inode = (__u64)file->f_inode;
+	if (remembered(number)) {
+		give_scratch(s);
+		return 0;
 	}
 	object(number, file->f_path.mnt, file->f_path.dentry, file->f_inode);
-	s->event.query.operations = operations;
-	int denied = settle(number);
-	if (!denied && lasting) {
-		__u64 one = 1;
-		bpf_map_update_elem(&used_files, &key, &one, BPF_ANY);
-	}
-	return denied;
+	return settled(number);
 }
 
 SEC("lsm/file_permission")
@@ -116,13 +100,13 @@ int BPF_PROG(palisade_file_permission, struct file *file, int mask)
 }
 
 /* A file that becomes executable memory: as an executable, and as a file. */
-static __always_inline int map_executable(struct file *file)
+static __always_inline long map_executable(struct file *file)
 {
-	int denied = ask_file(RT_EXECUTABLES, 0, file, RT_MAPPING);
+	long denied = ask_file(RT_EXECUTABLES, 0, file, RT_MAPPING);
 	return denied ? denied : ask_file(RT_FILES, RT_MAP_EXECUTABLE, file, 0);
 }
 
-static __always_inline int write_exec(void)
+static __always_inline long write_exec(void)
 {
 	return ask(begin(RT_PRIVILEGES), RT_WRITE_EXEC_MEMORY);
 }
@@ -134,7 +118,7 @@ int palisade_mmap_file(__u64 *ctx)
 	struct file *file = (struct file *)ctx[0];
 	int direct = backends[RT_FILES] == RT_BACKEND_FMOD_RET;
 	__u64 prot = ctx[1], flags = ctx[2];
-	int denied = 0;
+	long denied = 0;
 	if (!direct) {
 		prot = ctx[2];
 		flags = ctx[3];
@@ -156,7 +140,7 @@ int BPF_PROG(palisade_file_mprotect, struct vm_area_struct *vma, unsigned long r
 {
 	struct file *file = vma->vm_file;
 	unsigned long was = vma->vm_flags;
-	int denied = 0;
+	long denied = 0;
 	if (prot & PROT_EXEC) {
 		/* What was written, or can be, and is executable now. */
 		int written = !file || vma->anon_vma;
@@ -170,7 +154,7 @@ int BPF_PROG(palisade_file_mprotect, struct vm_area_struct *vma, unsigned long r
 	return 0;
 }
 
-static __always_inline int change(__u32 operations, const struct path *dir, struct dentry *dentry)
+static __always_inline long change(__u32 operations, const struct path *dir, struct dentry *dentry)
 {
 	return ask_about(RT_FILES, operations, dir->mnt, dentry, dentry->d_inode, 0);
 }
@@ -206,34 +190,34 @@ int BPF_PROG(palisade_path_symlink, struct path *dir, struct dentry *dentry)
 }
 
 /* What may not be executed under its name must not get another one. */
-static __always_inline int keep_name(const struct vfsmount *mnt, struct dentry *dentry)
+static __always_inline long keep_name(const struct vfsmount *mnt, struct dentry *dentry)
 {
 	int number = begin(RT_EXECUTABLES);
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	object(number, mnt, dentry, dentry->d_inode);
 	struct scratch *s = scratch_at(number);
 	if (!s)
-		return -EPERM;
+		return refuse(1);
 	/* As a mapping of the image is judged: what is not accepted may be moved, what is denied not. */
 	s->event.query.flags |= RT_MAPPING;
 	s->event.query.origin = RT_IMAGE;
-	return settle(number);
+	return settled(number);
 }
 
-static __always_inline int two_ends(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
+static __always_inline long two_ends(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
 {
 	int number = begin(RT_FILES);
 	if (number == NO_ROOM)
-		return -EPERM;
+		return refuse(1);
 	if (number >= 0) {
 		object(number, mnt, from, from->d_inode);
 		other_end(number, to_mnt, to);
 		struct scratch *s = scratch_at(number);
 		if (!s)
-			return -EPERM;
+			return refuse(1);
 		s->event.query.operations = operation;
-		int denied = settle(number);
+		long denied = settled(number);
 		if (denied)
 			return denied;
 		denied = ask_about(RT_FILES, to->d_inode ? RT_CREATE | RT_DELETE : RT_CREATE, to_mnt, to, to->d_inode ? to->d_inode : from->d_inode, 0);
@@ -284,7 +268,7 @@ int BPF_PROG(palisade_path_chown, struct path *path)
  * Hooks that know no mount: judged where the object is of the container's own root, as all
  * of the image is.
  */
-static __always_inline int attributes(struct dentry *dentry)
+static __always_inline long attributes(struct dentry *dentry)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct vfsmount *root = BPF_CORE_READ(task, fs, root.mnt);
@@ -297,24 +281,25 @@ static __always_inline int attributes(struct dentry *dentry)
 #define ATTRIBUTES_CHANGE (1 | 2 | 4 | 16 | 32 | 128 | 256)
 #define ATTRIBUTES_SIZE 8
 
-/* Which argument is the dentry: the first, or the second in later kernels. */
-const volatile __u32 setattr_dentry = 1;
-
-SEC("lsm/inode_setattr")
-int palisade_inode_setattr(__u64 *ctx)
+static __always_inline long set_attributes(struct dentry *dentry, struct iattr *attr)
 {
-	struct dentry *dentry = (struct dentry *)ctx[1];
-	struct iattr *attr;
-	if (setattr_dentry == 0) {
-		dentry = (struct dentry *)ctx[0];
-		attr = (struct iattr *)ctx[1];
-	} else {
-		attr = (struct iattr *)ctx[2];
-	}
 	unsigned int valid = BPF_CORE_READ(attr, ia_valid);
 	if (!(valid & ATTRIBUTES_CHANGE) || valid & ATTRIBUTES_SIZE)
 		return 0;
 	return attributes(dentry);
+}
+
+SEC("lsm/inode_setattr")
+int palisade_inode_setattr(__u64 *ctx)
+{
+	return set_attributes((struct dentry *)ctx[1], (struct iattr *)ctx[2]);
+}
+
+/* Where the hook does not begin with how the mount maps users, as in older kernels. */
+SEC("lsm/inode_setattr")
+int palisade_inode_setattr_unmapped(__u64 *ctx)
+{
+	return set_attributes((struct dentry *)ctx[0], (struct iattr *)ctx[1]);
 }
 
 SEC("lsm/inode_setxattr")

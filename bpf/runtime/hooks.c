@@ -7,14 +7,14 @@
 char palisade_license[] SEC("license") = "Dual BSD/GPL";
 
 /* Of an exec: the script and the interpreter come one after the other. */
-static __always_inline int exec(struct linux_binprm *bprm)
+static __always_inline long exec(struct linux_binprm *bprm)
 {
 	int number = begin(RT_EXECUTABLES | BEGIN_EXEC);
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	struct file *file = bprm->file;
 	object(number, file->f_path.mnt, file->f_path.dentry, file->f_inode);
-	return settle(number);
+	return settled(number);
 }
 
 SEC("lsm/bprm_check_security")
@@ -200,6 +200,18 @@ int BPF_PROG(palisade_sched_process_fork, struct task_struct *parent, struct tas
 	return 0;
 }
 
+/* Remembers what the process at hand runs: the object of a scratch. */
+__noinline int remember(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	struct process *p = bpf_task_storage_get(&processes, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!s || !p)
+		return 0;
+	if (!resolve_path(&s->path, &s->backwards, (void *)s->mnt, (void *)s->dentry))
+		run(&p->chain, rt_fingerprint(&s->path));
+	return 0;
+}
+
 static __always_inline int executed(struct task_struct *task, struct linux_binprm *bprm)
 {
 	if (!bound_to(cgroup_of(task)))
@@ -212,9 +224,9 @@ static __always_inline int executed(struct task_struct *task, struct linux_binpr
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
 	if (!s)
 		return 0;
-	struct file *file = bprm->file;
-	if (!resolve_path(&s->path, &s->backwards, file->f_path.mnt, file->f_path.dentry))
-		run(&p->chain, rt_fingerprint(&s->path));
+	s->mnt = (__u64)bprm->file->f_path.mnt;
+	s->dentry = (__u64)bprm->file->f_path.dentry;
+	remember(number);
 	give_scratch(s);
 	return 0;
 }

@@ -74,16 +74,16 @@ static __always_inline void set_end(struct rt_query *q, struct sock *sk, int loc
 		set_ipv4(q, local ? BPF_CORE_READ(c, skc_rcv_saddr) : BPF_CORE_READ(c, skc_daddr));
 		return;
 	}
-	struct in6_addr end;
+	__be64 end[2] = {};
 	if (local)
-		BPF_CORE_READ_INTO(&end, c, skc_v6_rcv_saddr);
+		bpf_core_read(end, sizeof(end), &c->skc_v6_rcv_saddr);
 	else
-		BPF_CORE_READ_INTO(&end, c, skc_v6_daddr);
-	set_ipv6(q, bpf_be64_to_cpu(end.in6_u.as_words[0]), bpf_be64_to_cpu(end.in6_u.as_words[1]));
+		bpf_core_read(end, sizeof(end), &c->skc_v6_daddr);
+	set_ipv6(q, bpf_be64_to_cpu(end[0]), bpf_be64_to_cpu(end[1]));
 }
 
 /* address is NULL where the socket's own end is meant. */
-static __always_inline int socket_operation(struct sock *sk, __u32 operation, const void *address, int local)
+static __always_inline long socket_operation(struct sock *sk, __u32 operation, const void *address, int local)
 {
 	if (!sk)
 		return 0;
@@ -92,21 +92,20 @@ static __always_inline int socket_operation(struct sock *sk, __u32 operation, co
 		return 0;
 	int number = begin(RT_NETWORK);
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	struct scratch *s = scratch_at(number);
 	if (!s)
-		return -EPERM;
-	struct rt_query q = s->event.query;
-	q.operations = operation;
-	q.protocol = protocol_of(sk);
+		return refuse(1);
+	struct rt_query *q = &s->event.query;
+	q->operations = operation;
+	q->protocol = protocol_of(sk);
 	if (!address) {
-		set_end(&q, sk, local);
-	} else if (set_address(&q, family, address)) {
+		set_end(q, sk, local);
+	} else if (set_address(q, family, address)) {
 		give_scratch(s);
 		return 0;
 	}
-	s->event.query = q;
-	return settle(number);
+	return settled(number);
 }
 
 SEC("lsm/socket_connect")
@@ -160,16 +159,15 @@ static __always_inline int by_cgroup(struct bpf_sock_addr *ctx, __u32 operation,
 	struct scratch *s = scratch_at(number);
 	if (!s)
 		return 0;
-	struct rt_query q = s->event.query;
-	q.operations = operation;
-	q.protocol = ctx->protocol == PROTO_MPTCP ? PROTO_TCP : ctx->protocol;
-	q.port = bpf_ntohs(ctx->user_port);
+	struct rt_query *q = &s->event.query;
+	q->operations = operation;
+	q->protocol = ctx->protocol == PROTO_MPTCP ? PROTO_TCP : ctx->protocol;
+	q->port = bpf_ntohs(ctx->user_port);
 	if (v6)
-		set_ipv6(&q, (__u64)bpf_ntohl(ctx->user_ip6[0]) << 32 | bpf_ntohl(ctx->user_ip6[1]), (__u64)bpf_ntohl(ctx->user_ip6[2]) << 32 | bpf_ntohl(ctx->user_ip6[3]));
+		set_ipv6(q, (__u64)bpf_ntohl(ctx->user_ip6[0]) << 32 | bpf_ntohl(ctx->user_ip6[1]), (__u64)bpf_ntohl(ctx->user_ip6[2]) << 32 | bpf_ntohl(ctx->user_ip6[3]));
 	else
-		set_ipv4(&q, ctx->user_ip4);
-	s->event.query = q;
-	return settle(number) == 0;
+		set_ipv4(q, ctx->user_ip4);
+	return settled(number) == 0;
 }
 
 SEC("cgroup/connect4")

@@ -6,7 +6,7 @@
 #include "decide.h"
 #include <bpf/bpf_tracing.h>
 
-static __always_inline int privilege(__u32 operation)
+static __always_inline long privilege(__u32 operation)
 {
 	return ask(begin(RT_PRIVILEGES), operation);
 }
@@ -33,16 +33,16 @@ int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, i
 {
 	int number = begin(RT_PRIVILEGES);
 	if (number < 0)
-		return number == NO_ROOM ? -EPERM : 0;
+		return refuse(number == NO_ROOM);
 	struct scratch *s = scratch_at(number);
 	if (!s)
-		return -EPERM;
+		return refuse(1);
 	s->event.query.operations = RT_CAPABILITY;
 	s->event.query.capabilities = 1ULL << (capability & 63);
 	s->quiet = options & CAPABLE_QUIETLY;
 	if (capability == CAPABILITY_ADMIN && joins_namespace(bpf_get_current_task_btf()))
 		s->event.query.operations |= RT_JOIN_NAMESPACE;
-	return settle(number);
+	return settled(number);
 }
 
 SEC("lsm/task_fix_setuid")

@@ -14,6 +14,7 @@ import (
 	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/host"
 	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
 )
 
 // bootFlags are the flags of nodeagent boot.
@@ -59,10 +60,12 @@ func (f *bootFlags) run(cmd *cobra.Command) error {
 	}
 	log, flush := logger(false)
 	defer flush()
+	f.host.WithoutPackets = true
 	commit, err := nodeagent.Boot(cmd.Context(), nodeagent.Config{
 		Node: f.node, Log: log, StateDir: f.stateDir, Host: f.host,
 		Open: func() (nodeagent.Datapath, error) {
-			return nodeagent.OpenDatapath(datapath.Config{PinDir: f.host.PinDir, Layout: layout.Options{Unbound: unbound}}, logr.Discard())
+			return nodeagent.OpenWithRuntime(datapath.Config{PinDir: f.host.PinDir, Layout: layout.Options{Unbound: unbound}},
+				runtime.Config{Proc: f.host.Proc}, logr.Discard())
 		},
 	})
 	switch {

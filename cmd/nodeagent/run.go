@@ -22,6 +22,7 @@ import (
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/host"
 	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
 	"palisade.dev/palisade/nodeagent/stream"
 )
 
@@ -32,7 +33,8 @@ type runFlags struct {
 	serverName, namespace       string
 	apiDir, trustDir, tokenFile string
 	http, flowLog               string
-	unbound                     string
+	unbound, unknown            string
+	record                      []string
 	verbose, guard              bool
 	eventsPerSecond             uint32
 	host                        host.Host
@@ -84,6 +86,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.http, "http", ":9444", "where /metrics, /healthz, /readyz and /status are served; empty: nowhere")
 	fl.StringVar(&f.flowLog, "flow-log", "-", "file for flow records as JSON lines; - is standard output; empty: none")
 	fl.StringVar(&f.unbound, "unbound-address", "auto", "addresses of the node's pod ranges that no pod is known to have: auto, deny or allow")
+	fl.StringVar(&f.unknown, "unknown-pods", string(runtime.UnknownAllow), "pods that the snapshot does not know: allow what they execute, or deny it until it does")
+	fl.StringSliceVar(&f.record, "record", nil, "sections of runtime rules of which everything is reported that is judged, for palisade propose: executables, files, privileges, network")
 	fl.Uint32Var(&f.eventsPerSecond, "events-per-second", 50, "how many flow records a rule may make in a second")
 	fl.BoolVar(&f.guard, "guard-start", true, "keep palisade-cni chained, so that no pod starts before this agent enforces for it")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log each pod and each small change")
@@ -108,6 +112,15 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err := unbound.UnmarshalText([]byte(f.unbound)); err != nil {
 		return fmt.Errorf("--unbound-address %q: %w", f.unbound, err)
 	}
+	var unknown runtime.UnknownPods
+	if err := unknown.UnmarshalText([]byte(f.unknown)); err != nil {
+		return fmt.Errorf("--unknown-pods: %w", err)
+	}
+	record, err := runtime.ParseSections(f.record)
+	if err != nil {
+		return fmt.Errorf("--record: %w", err)
+	}
+	f.host.WithoutPackets = true
 	address, err := f.address(os.Getenv)
 	if err != nil {
 		return err
@@ -119,9 +132,11 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 		Node: f.node, Version: version, Log: log,
 		StateDir: f.stateDir, RunDir: f.runDir, Host: f.host,
 		Open: func() (nodeagent.Datapath, error) {
-			return nodeagent.OpenDatapath(datapath.Config{
+			return nodeagent.OpenWithRuntime(datapath.Config{
 				PinDir: f.host.PinDir, EventsPerSecond: f.eventsPerSecond,
 				Layout: layout.Options{Unbound: unbound},
+			}, runtime.Config{
+				Proc: f.host.Proc, EventsPerSecond: f.eventsPerSecond, Unknown: unknown, Record: record,
 			}, log)
 		},
 		Controller: &stream.Enroller{

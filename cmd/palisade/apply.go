@@ -20,6 +20,7 @@ import (
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/host"
 	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/snapshot"
 )
@@ -44,7 +45,8 @@ func (l *local) addFlags(flags *pflag.FlagSet) {
 
 func (l *local) open(unbound layout.Unbound) func() (nodeagent.Datapath, error) {
 	return func() (nodeagent.Datapath, error) {
-		return nodeagent.OpenDatapath(datapath.Config{PinDir: l.host.PinDir, Layout: layout.Options{Unbound: unbound}}, logr.Discard())
+		return nodeagent.OpenWithRuntime(datapath.Config{PinDir: l.host.PinDir, Layout: layout.Options{Unbound: unbound}},
+			runtime.Config{Proc: l.host.Proc}, logr.Discard())
 	}
 }
 

@@ -63,3 +63,10 @@ func (d *Datapath) usable(lacks error) error {
 	d.networkLacks = lacks
 	return nil
 }
+
+// Attribute names the rule of a slot, for a Companion's events.
+func (d *Datapath) Attribute(slot bpf.RuleSlot) Attribution {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.attribution(uint32(slot))
+}

@@ -23,21 +23,21 @@ import (
 type Datapath struct {
 	config Config
 
-	mu         sync.Mutex
-	engine     engine
-	maps       map[string]*ebpf.Map // counters, limits, pairs, events, interfaces
-	array      *ebpf.Map            // what the dispatchers call
-	programs   *programs
-	links      map[string]link.Link
+	mu       sync.Mutex
+	engine   engine
+	maps     map[string]*ebpf.Map // counters, limits, pairs, events, interfaces
+	array    *ebpf.Map            // what the dispatchers call
+	programs *programs
+	links    map[string]link.Link
 	// networkLacks is why the network programs are not there; nil if they are.
 	networkLacks error
-	judge      *Trial // asks about connections, on the tables in force
-	deferred   bool   // these tables are empty: their programs take their place after the first Apply
-	generation snapshot.Generation
-	digest     snapshot.Digest
-	adopted    bool
-	stats      Stats
-	pairs      map[pairID]*Pair
+	judge        *Trial // asks about connections, on the tables in force
+	deferred     bool   // these tables are empty: their programs take their place after the first Apply
+	generation   snapshot.Generation
+	digest       snapshot.Digest
+	adopted      bool
+	stats        Stats
+	pairs        map[pairID]*Pair
 }
 
 // ErrNotFull is wrapped by the first Apply after Open if it brings a part of a
@@ -75,6 +75,9 @@ func Open(c Config) (_ *Datapath, err error) {
 	}
 	return d, d.attach()
 }
+
+// CheckPinDir makes a directory for pins, and checks that it can hold them.
+func CheckPinDir(dir string) error { return checkPinDir(dir) }
 
 // checkPinDir makes the directory, and checks that it can hold pins.
 func checkPinDir(dir string) error {

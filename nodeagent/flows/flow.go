@@ -108,7 +108,7 @@ type Losses struct {
 
 var (
 	tiers       = [...]string{"Builtin", "Admin", "Namespace", "Baseline", "Default"}
-	policyKinds = [...]string{"builtin", "cwp", "pnp", "netpol"}
+	policyKinds = [...]string{"builtin", "cwp", "pnp", "netpol", "rtp"}
 	endKinds    = [...]string{"pod", "node", "external"}
 )
 

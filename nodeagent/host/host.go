@@ -22,6 +22,8 @@ type Host struct {
 	PinDir string // where programs and maps are pinned: in a bpffs
 	// ReadOnly only looks and sets nothing.
 	ReadOnly bool
+	// WithoutPackets: a kernel that cannot judge packets is of use all the same.
+	WithoutPackets bool
 }
 
 // Default is a host seen from its own mounts.
@@ -92,6 +94,9 @@ func (h Host) kernel() []Finding {
 		})
 	}
 	err := features.HaveProgramType(ebpf.Netfilter)
+	if errors.Is(err, ebpf.ErrNotSupported) && h.WithoutPackets {
+		return out // who opens the datapath says so
+	}
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		out = append(out, Finding{
 			ReasonKernel, Fatal, "the kernel has no netfilter BPF programs",

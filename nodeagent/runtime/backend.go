@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -36,6 +37,22 @@ func (s Section) String() string {
 		return sectionNames[s]
 	}
 	return fmt.Sprintf("section(%d)", uint8(s))
+}
+
+// errSection says what sections there are.
+var errSection = errors.New("want executables, files, privileges or network")
+
+// ParseSections reads names of sections.
+func ParseSections(names []string) ([]Section, error) {
+	var out []Section
+	for _, name := range names {
+		i := slices.Index(sectionNames[:], name)
+		if i < 0 {
+			return nil, fmt.Errorf("section %q: %w", name, errSection)
+		}
+		out = append(out, Section(i))
+	}
+	return out, nil
 }
 
 // Backend is by which means the kernel decides about a section, and why not by better.

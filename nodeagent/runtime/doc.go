@@ -6,8 +6,7 @@
 //	Open(Config) (*Runtime, error)             // probe, pin, bind what runs already
 //	(*Runtime).Load, InUse, Audit              // package datapath's Companion
 //	(*Runtime).Backends() map[Section]Backend  // what is prevented, killed, or only seen
-//	(*Runtime).Follow(ctx)                     // names containers as they appear
-//	(*Runtime).Events(ctx, names, publish)     // what was judged
+//	(*Runtime).Read(ctx, each)                 // names containers, hands on what was judged
 //	(*Runtime).Close() error                   // the kernel goes on
 //
 // The programs judge by the tables of package datapath and by the same active word, so

@@ -22,10 +22,12 @@ type hook struct {
 	cgroup ebpf.AttachType
 	// missing says what cannot be decided where the kernel has no such hook.
 	missing string
+	// variant is what the program's name ends with, where there are several.
+	variant string
 }
 
 // program is its program's name in bpf.Hooks.
-func (h hook) program() string { return bpf.HookPrefix + h.name }
+func (h hook) program() string { return bpf.HookPrefix + h.name + h.variant }
 
 // facts are what is attached whatever the backend is.
 var facts = []hook{
@@ -115,8 +117,9 @@ func (h hook) function() string {
 	return "security_" + h.name
 }
 
-// exists reports whether this kernel has the hook.
-func (h hook) exists(means events.Backend, kernel *btf.Spec) (bool, error) {
+// exists reports whether this kernel has the hook, and chooses the program that fits the
+// hook's arguments.
+func (h *hook) exists(means events.Backend, kernel *btf.Spec) (bool, error) {
 	name := "bpf_lsm_" + h.name
 	if means == events.FmodRet {
 		name = h.function()
@@ -126,28 +129,13 @@ func (h hook) exists(means events.Backend, kernel *btf.Spec) (bool, error) {
 	if errors.Is(err, btf.ErrNotFound) {
 		return false, nil
 	}
-	return err == nil, err
-}
-
-// setattrDentry is which argument of the hook inode_setattr is the dentry.
-func setattrDentry(means events.Backend) (uint32, error) {
-	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	h := hook{name: "inode_setattr"}
-	name := "bpf_lsm_" + h.name
-	if means == events.FmodRet {
-		name = h.function()
+	if proto, ok := f.Type.(*btf.FuncProto); ok && h.name == "inode_setattr" && len(proto.Params) == 2 {
+		h.variant = "_unmapped"
 	}
-	var f *btf.Func
-	if err := kernel.TypeByName(name, &f); err != nil {
-		return 0, err
-	}
-	if proto, ok := f.Type.(*btf.FuncProto); ok && len(proto.Params) == 2 {
-		return 0, nil
-	}
-	return 1, nil
+	return true, nil
 }
 
 // wanted are the hooks to attach for the backends that were found, and those that this

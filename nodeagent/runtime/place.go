@@ -66,12 +66,12 @@ func (p place) dispatcher(like *ebpf.ProgramSpec, array *ebpf.Map) *ebpf.Program
 	return spec
 }
 
-func (p place) attach(program *ebpf.Program) (link.Link, error) {
+func (p place) attach(program *ebpf.Program, proc string) (link.Link, error) {
 	switch p.means {
 	case events.LSM:
 		return link.AttachLSM(link.LSMOptions{Program: program})
 	case events.Cgroup:
-		root, err := unifiedRoot("/proc")
+		root, err := unifiedRoot(proc)
 		if err != nil {
 			return nil, err
 		}
@@ -271,7 +271,7 @@ func (r *Runtime) attachAt(at place) error {
 		return fmt.Errorf("hook %s: dispatcher: %w", at.name, err)
 	}
 	defer p.Close()
-	if l, err = at.attach(p); err != nil {
+	if l, err = at.attach(p, r.config.Proc); err != nil {
 		return fmt.Errorf("hook %s: attach: %w", at.name, err)
 	}
 	if err := l.Pin(path); err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/go-logr/logr"
 
 	"palisade.dev/palisade/bpf"
-	"palisade.dev/palisade/nodeagent/events"
 )
 
 // UnknownPods says what becomes of a pod that the snapshot does not know.
@@ -76,7 +75,9 @@ func (c Config) withDefaults() Config {
 // stateVersion is that of the maps that outlive programs. Maps of another one are left.
 const stateVersion = 1
 
-func (c Config) stateDir() string { return filepath.Join(c.PinDir, fmt.Sprintf("state-%d", stateVersion)) }
+func (c Config) stateDir() string {
+	return filepath.Join(c.PinDir, fmt.Sprintf("state-%d", stateVersion))
+}
 
 // Runtime is the kernel's half on one node. Its methods may be called from several
 // goroutines.
@@ -86,6 +87,7 @@ type Runtime struct {
 	hierarchy hierarchy
 	present   []place
 	absent    []hook
+	unnamed   naming
 
 	mu     sync.Mutex
 	maps   map[string]*ebpf.Map
@@ -153,15 +155,6 @@ func (r *Runtime) spec() (*ebpf.CollectionSpec, error) {
 	spec, err := bpf.Hooks.Spec()
 	if err != nil {
 		return nil, err
-	}
-	if means := r.backends[Files].Means; means == events.LSM || means == events.FmodRet {
-		at, err := setattrDentry(means)
-		if err != nil {
-			return nil, fmt.Errorf("hook inode_setattr: %w", err)
-		}
-		if err := spec.Variables[bpf.VariableSetattrDentry].Set(at); err != nil {
-			return nil, fmt.Errorf("variable %s: %w", bpf.VariableSetattrDentry, err)
-		}
 	}
 	var backends [sections]uint8
 	for s, b := range r.backends {

@@ -1,0 +1,231 @@
+package nodeagent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"palisade.dev/palisade/bpf"
+	"palisade.dev/palisade/nodeagent/datapath"
+	"palisade.dev/palisade/nodeagent/events"
+	"palisade.dev/palisade/nodeagent/flows"
+	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
+	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/snapshot/wire"
+)
+
+// Sections says by which means a kernel decides about each section of runtime rules.
+type Sections map[runtime.Section]runtime.Backend
+
+// runtimeKernel is a Datapath that also judges what processes do.
+type runtimeKernel interface {
+	// Backends are nil where nothing but packets is judged.
+	Backends() Sections
+	// Operations hands on what was reported, until ctx ends.
+	Operations(ctx context.Context, a *Agent, hub *flows.Hub) error
+	// NetworkLacks is why packets are not judged; nil if they are.
+	NetworkLacks() error
+}
+
+// SetBackends records by which means runtime rules are enforced here.
+func (a *Agent) SetBackends(s Sections) {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	a.status.backends = s
+	a.status.hurry()
+}
+
+// runtimes are the conditions about runtime rules; none where packets alone are judged.
+func (s *status) runtimes() []*wire.Condition {
+	var out []*wire.Condition
+	for section := range runtime.Section(4) {
+		b, ok := s.backends[section]
+		if !ok {
+			continue
+		}
+		name := section.String()
+		kind := wire.ConditionRuntime + strings.ToUpper(name[:1]) + name[1:]
+		out = append(out, condition(kind, b.Means != events.NoBackend, string(b.Means), b.Detail))
+	}
+	return out
+}
+
+// podNamer knows which pod a process is of, by what the kernel calls it.
+type podNamer struct {
+	holding *holding
+	seen    <-chan struct{} // closed when the rows have changed
+	pods    map[bpf.Key6]events.Pod
+}
+
+func (p *podNamer) pod(uid bpf.Key6) *events.Pod {
+	select {
+	case <-p.seen:
+		p.pods = nil
+	default:
+	}
+	if p.pods == nil {
+		p.seen = p.holding.next()
+		p.pods = p.holding.podsByKey()
+	}
+	if pod, ok := p.pods[uid]; ok {
+		return &pod
+	}
+	return &events.Pod{UID: uidText(uid)}
+}
+
+// uidText is a UID as it is written.
+func uidText(k bpf.Key6) string {
+	h := fmt.Sprintf("%016x%016x", k.High, k.Low)
+	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
+}
+
+// podsByKey lists the node's pods by what the kernel calls them.
+func (h *holding) podsByKey() map[bpf.Key6]events.Pod {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := map[bpf.Key6]events.Pod{}
+	if h.set == nil {
+		return out
+	}
+	for _, e := range h.set.Entries() {
+		if e.Table != snapshot.TableLocal && e.Table != snapshot.TableRuntimePod {
+			continue
+		}
+		row, err := snapshot.Decode(e)
+		if err != nil {
+			continue // cannot be: every row was decoded when it came
+		}
+		switch r := row.(type) {
+		case snapshot.LocalRow:
+			out[layout.PodKey(r.UID)] = events.Pod{Namespace: r.Namespace, Name: r.Name, UID: r.UID}
+		case snapshot.RuntimePodRow:
+			out[layout.PodKey(r.UID)] = events.Pod{Namespace: r.Namespace, Name: r.Name, UID: r.UID}
+		}
+	}
+	return out
+}
+
+// recorder makes events of what the kernel reports about processes.
+type recorder struct {
+	node      string
+	pods      podNamer
+	names     *namer
+	rule      func(bpf.RuleSlot) datapath.Attribution
+	processes *runtime.Processes
+	boot      time.Time
+}
+
+func newRecorder(a *Agent, d *datapath.Datapath, proc string) *recorder {
+	return &recorder{
+		node: a.o.Node, pods: podNamer{holding: a.holding}, names: newNamer(a.holding, a.o.Facts.Bindings),
+		rule: d.Attribute, processes: runtime.NewProcesses(proc),
+	}
+}
+
+// event makes the event of a record.
+func (r *recorder) event(rec runtime.Record) events.Event {
+	e := events.Event{
+		Time: rec.At, Verdict: flows.Allow, Node: r.node, Backend: runtime.BackendOf(rec.Backend),
+		Generation: snapshot.Generation{Epoch: rec.Epoch, Term: rec.Term, Counter: rec.Counter}.String(),
+		Process:    r.processes.Process(rec), Ancestors: r.processes.Ancestors(rec),
+		Pod: r.pods.pod(bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow}),
+	}
+	if c := rec.Container; c.ID != "" {
+		e.Container = &events.Container{ID: c.ID, Name: c.Name, Image: c.Image}
+		if c.Sandbox {
+			e.Container.Name = snapshot.RuntimePauseContainer
+		}
+	}
+	r.processes.Note(rec)
+	if rec.Kind == bpf.RuntimeEventExit {
+		e.Type = events.TypeExit
+		return e
+	}
+	enforced, staged := rec.Enforced(), rec.Staged()
+	e.Decision = r.names.decision(r.rule(enforced.Slot))
+	e.Verdict = runtimeVerdict(enforced)
+	if v := runtimeVerdict(staged); v != e.Verdict {
+		j := r.names.decision(r.rule(staged.Slot)).Judge(v)
+		e.Staged = &j
+	}
+	r.object(&e, rec)
+	return e
+}
+
+func runtimeVerdict(w runtime.Word) flows.Verdict {
+	switch {
+	case w.Kill:
+		return events.Kill
+	case w.Deny:
+		return flows.Deny
+	}
+	return flows.Allow
+}
+
+// object says what the operation was about.
+func (r *recorder) object(e *events.Event, rec runtime.Record) {
+	q := rec.Query
+	origin := runtime.OriginOf(q.Origin)
+	switch runtime.Section(q.Section) {
+	case runtime.Executables:
+		e.Type = events.TypeExec
+		e.Exec = &events.Exec{Path: rec.Path, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
+	case runtime.Files:
+		e.Type = events.TypeFile
+		e.File = &events.File{Path: rec.Path, Target: rec.Target, Operations: runtime.Operations(runtime.Files, q.Operations), Origin: origin}
+	case runtime.Privileges:
+		e.Type = events.TypePrivilege
+		e.Privilege = &events.Privilege{
+			Operation:  strings.Join(runtime.Operations(runtime.Privileges, q.Operations), ","),
+			Capability: runtime.Capability(q.Capabilities),
+		}
+	case runtime.Network:
+		e.Type = events.TypeNetwork
+		addr := runtime.Addr(q)
+		end := r.names.end(netip.AddrPortFrom(addr, q.Port), q.Protocol)
+		e.Network = &events.Network{
+			Operation: strings.Join(runtime.Operations(runtime.Network, q.Operations), ","),
+			Protocol:  flows.Protocol(q.Protocol), Address: addr, Port: q.Port,
+		}
+		if end.Name != "" {
+			e.Network.Peer = end.String()
+		}
+	}
+}
+
+// Backends are the means of this kernel; nil where packets alone are judged.
+func (p *Pinned) Backends() Sections {
+	if p.runtime == nil {
+		return nil
+	}
+	return p.runtime.Backends()
+}
+
+// NetworkLacks is why packets are not judged; nil if they are.
+func (p *Pinned) NetworkLacks() error { return p.Network() }
+
+// Operations hands on what processes did, until ctx ends.
+func (p *Pinned) Operations(ctx context.Context, a *Agent, hub *flows.Hub) error {
+	if p.runtime == nil {
+		return nil
+	}
+	r := newRecorder(a, p.Datapath, p.proc)
+	return p.runtime.Read(ctx, func(rec runtime.Record) { hub.Publish(r.event(rec)) })
+}
+
+// keyed looks again at processes that run already, once there are keys to remember what
+// they run by.
+func (p *Pinned) keyed(u layout.Update) error {
+	if p.runtime == nil || p.complete || !slices.ContainsFunc(u.Delta.Upserts, snapshot.Entry.NeedsRuntime) {
+		return nil
+	}
+	if err := p.runtime.BindExisting(); err != nil {
+		return err
+	}
+	p.complete = true
+	return nil
+}

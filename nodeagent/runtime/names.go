@@ -1,0 +1,81 @@
+package runtime
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// waiting is a container whose bundle was not found yet.
+type waiting struct {
+	id    string
+	since time.Time
+	tries int
+}
+
+// naming knows which containers cgroups are, and which are still to be found out.
+type naming struct {
+	mu      sync.Mutex
+	waiting map[uint64]waiting
+	known   map[uint64]Container
+}
+
+// knownContainers bounds what is remembered of containers for their last records.
+const knownContainers = 8192
+
+func (n *naming) add(cgroup uint64, id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.waiting == nil {
+		n.waiting = map[uint64]waiting{}
+	}
+	n.waiting[cgroup] = waiting{id: id, since: time.Now()}
+}
+
+func (n *naming) some() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.waiting) > 0
+}
+
+func (n *naming) container(cgroup uint64) Container {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.known[cgroup]
+}
+
+func (n *naming) keep(cgroup uint64, c Container) {
+	if n.known == nil || len(n.known) > knownContainers {
+		n.known = map[uint64]Container{}
+	}
+	n.known[cgroup] = c
+	delete(n.waiting, cgroup)
+}
+
+// nameAll looks for the bundles of containers that have no name yet. One that never
+// gets a name is judged by the strictest of its pod's rules.
+func (r *Runtime) nameAll() {
+	n := &r.unnamed
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for cgroup, w := range n.waiting {
+		if w.tries > 0 && time.Since(w.since) < time.Duration(w.tries)*retryName {
+			continue
+		}
+		c, err := r.config.describe(w.id)
+		if err == nil {
+			err = r.name(cgroup, c)
+		}
+		switch {
+		case err == nil:
+			n.keep(cgroup, c)
+			r.config.Log.V(1).Info("container named", "container", c.Name, "sandbox", c.Sandbox, "id", c.ID)
+		case errors.Is(err, errNoBundle) && w.tries < retryNames:
+			w.tries++
+			n.waiting[cgroup] = w
+		default:
+			n.keep(cgroup, Container{ID: w.id})
+			r.config.Log.Error(err, "a container keeps the strictest rules of its pod", "id", w.id)
+		}
+	}
+}
