@@ -275,7 +275,8 @@ func (c *compiler) glob(section uint8, g snapshot.RuntimeGlob, clause bpf.Runtim
 	}
 }
 
-// ancestors denies that the directories above what a rule denies move away with it.
+// ancestors denies that the directories that hold what a rule denies move away
+// with it: those above, and the rule's own.
 func (c *compiler) ancestors(r snapshot.RuntimeRuleRow, clause bpf.RuntimeClause) {
 	c.out.head.Needs |= bpf.RuntimeNeedsMoves
 	clause.Operations = operationRename
@@ -296,6 +297,9 @@ func (c *compiler) ancestors(r snapshot.RuntimeRuleRow, clause bpf.RuntimeClause
 		if g.Prefix != "/" {
 			climb(g.Prefix)
 		}
+	}
+	for _, dir := range r.Directories {
+		above[dir] = struct{}{} // it takes along what is in it as much as one above
 	}
 	for dir := range above {
 		c.add(bpf.RuntimeKeyAncestor, snapshot.SectionFiles, dir, clause)

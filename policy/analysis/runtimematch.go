@@ -114,14 +114,15 @@ func below(path, dir string) bool {
 	return strings.HasPrefix(path, dir+"/")
 }
 
-// rowMoves reports whether a directory that is renamed is above what the row
-// refuses to have changed.
+// rowMoves reports whether a directory that is renamed holds what the row refuses
+// to have touched.
 func rowMoves(r *snapshot.RuntimeRuleRow, op *model.Operation) bool {
 	if !refuses(r) || !op.Directory || model.FileOperation(op.Bits)&model.FileRename == 0 {
 		return false
 	}
 	above := func(path string) bool { return below(path, op.Path) }
-	return slices.ContainsFunc(r.Paths, above) || slices.ContainsFunc(r.Directories, above) ||
+	return slices.ContainsFunc(r.Paths, above) ||
+		slices.ContainsFunc(r.Directories, func(dir string) bool { return dir == op.Path || above(dir) }) ||
 		slices.ContainsFunc(r.Globs, func(g snapshot.RuntimeGlob) bool { return above(g.Prefix) })
 }
 

@@ -33,8 +33,9 @@ func TestRuntimeRefusals(t *testing.T) {
 		},
 		"from": {
 			section: model.SectionPrivileges,
-			fit:     []model.RuntimeRule{{Name: "r", From: nums(64)}}, not: []model.RuntimeRule{{Name: "r", From: nums(65)}},
-			want: "65 different executables in from of one container's rules are needed",
+			fit:     []model.RuntimeRule{{Name: "r", From: nums(32)}, {Name: "s", From: nums(32)}, {Name: "d", From: nums(32), FromDescendants: true}},
+			not:     []model.RuntimeRule{{Name: "r", From: nums(32)}, {Name: "d", From: nums(33), FromDescendants: true}},
+			want:    "65 different executables in from of one container's rules are needed",
 		},
 		"network rules": {
 			section: model.SectionNetwork,

@@ -126,17 +126,21 @@ func steps(path string) []string {
 	return strings.Split(path, "/")[1:]
 }
 
-// takesAway reports whether a directory is renamed that stands above what a rule
-// refuses to have touched: it would take that along.
+// takesAway reports whether a directory is renamed that holds what a rule refuses
+// to have touched: it would take that along. One of the rule's directories does so
+// as much as one above.
 func (q runtimeQuestion) takesAway(r model.RuntimeRule) bool {
 	if !q.op.Directory || q.op.Bits&uint32(model.FileRename) == 0 || !refuses(r) {
 		return false
 	}
-	for _, list := range [][]string{r.Paths, r.Directories} {
-		for _, path := range list {
-			if isAbove(q.op.Path, path) {
-				return true
-			}
+	for _, path := range r.Paths {
+		if isAbove(q.op.Path, path) {
+			return true
+		}
+	}
+	for _, dir := range r.Directories {
+		if q.op.Path == dir || isAbove(q.op.Path, dir) {
+			return true
 		}
 	}
 	for _, g := range r.Globs {

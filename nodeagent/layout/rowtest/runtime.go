@@ -304,7 +304,7 @@ func about(r snapshot.RuntimeRuleRow, path string) bool {
 	return false
 }
 
-// moves reports whether a directory is renamed that is above what the rule refuses.
+// moves reports whether a directory is renamed that holds what the rule refuses.
 func moves(r snapshot.RuntimeRuleRow, op Operation) bool {
 	if r.Section != snapshot.SectionFiles || r.Action == snapshot.RuntimeAccept || !op.Directory || op.Operations&16 == 0 {
 		return false
@@ -312,7 +312,7 @@ func moves(r snapshot.RuntimeRuleRow, op Operation) bool {
 	below := func(text string) bool {
 		return len(text) > 1 && strings.HasPrefix(text, strings.TrimSuffix(op.Path, "/")+"/")
 	}
-	return slices.ContainsFunc(r.Paths, below) || slices.ContainsFunc(r.Directories, below) ||
+	return slices.ContainsFunc(r.Paths, below) || slices.ContainsFunc(r.Directories, below) || slices.Contains(r.Directories, op.Path) ||
 		slices.ContainsFunc(r.Globs, func(g snapshot.RuntimeGlob) bool { return below(g.Prefix) })
 }
 
