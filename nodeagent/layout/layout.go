@@ -14,7 +14,7 @@ import (
 type Options struct {
 	Unbound  Unbound
 	MaxLines int // of 64 bytes, per side; default 2^20
-	MaxRules int // slots of rules, built-in ones included; default 16,384
+	MaxRules int // slots of rules, built-in ones included; default 65,536
 	// Seed makes the places of addresses hard to guess, so that nobody can choose
 	// addresses that crowd one line.
 	Seed uint32
@@ -26,7 +26,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	DefaultMaxLines = 1 << 20
-	DefaultMaxRules = 1 << 14
+	DefaultMaxRules = 1 << 16
 )
 
 // maxNumber bounds the numbers that a value of an address can carry.
