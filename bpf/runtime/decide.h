@@ -165,7 +165,7 @@ static __always_inline int stricter(__u64 word, __u64 so_far)
 }
 
 /* One operation's answer; of several operations the first that is denied decides. */
-static __always_inline void judge_operation(struct scratch *s, __u32 operation)
+static __always_inline void judge_operation(rt_judge_by judge, struct scratch *s, __u32 operation)
 {
 	/* In the scratch: the stack is for the match code. */
 	struct rt_query *q = &s->asked;
@@ -176,7 +176,7 @@ static __always_inline void judge_operation(struct scratch *s, __u32 operation)
 	if (s->unknown)
 		a->enforced = a->staged = (__u64)RT_DENY << 32 | RULE_UNKNOWN_POD;
 	else if (s->subject.count)
-		rt_judge_in(&s->eval, &s->subject, q, q->section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL, a);
+		rt_judge_each(judge, &s->eval, &s->subject, q, q->section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL, a);
 	if (a->enforced == RT_NOTHING)
 		a->enforced = a->staged = RULE_NONE;
 	struct rt_answer *so_far = &s->event.answer;
@@ -229,7 +229,7 @@ __noinline int obey(__u32 number)
 }
 
 /* Asks the rules, counts and tells; 0, or what the hook returns to refuse. */
-__noinline int settle(__u32 number)
+static __always_inline int settle(rt_judge_by judge, __u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
@@ -239,7 +239,7 @@ __noinline int settle(__u32 number)
 	/* An operation of its own each: one may be allowed and another not. */
 	for (int i = 0; i < 3; i++) {
 		__u32 one = s->left & -s->left;
-		judge_operation(s, one);
+		judge_operation(judge, s, one);
 		s->left ^= one;
 		if (!s->left)
 			break;
@@ -259,12 +259,27 @@ static __always_inline long refuse(int yes)
 	return answer;
 }
 
-static __always_inline long settled(__u32 number)
+__noinline int settle_path(__u32 number)
 {
-	return refuse(settle(number));
+	return settle(rt_judge_paths, number);
 }
 
-/* For a hook that has nothing more to find out. */
+__noinline int settle_network(__u32 number)
+{
+	return settle(rt_judge_network, number);
+}
+
+__noinline int settle_privilege(__u32 number)
+{
+	return settle(rt_judge_privileges, number);
+}
+
+static __always_inline long settled(__u32 number)
+{
+	return refuse(settle_path(number));
+}
+
+/* For a hook about a privilege that has nothing more to find out. */
 static __always_inline long ask(int number, __u32 operations)
 {
 	if (number < 0)
@@ -273,7 +288,7 @@ static __always_inline long ask(int number, __u32 operations)
 	if (!s)
 		return refuse(1);
 	s->event.query.operations = operations;
-	return settled(number);
+	return refuse(settle_privilege(number));
 }
 
 /* For a hook that is about an object. */

@@ -505,8 +505,11 @@ __noinline int rt_from(struct rt_eval *e, const struct rt_chain *chain)
 	return 0;
 }
 
-/* What one rule set says. */
-__noinline int rt_judge_ruleset(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain)
+/*
+ * What one rule set says. Programs that know what they ask about leave out the rest: the
+ * verifier then has less to look at.
+ */
+static __always_inline int rt_judge_ruleset_of(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, int paths, int peers)
 {
 	if (!e || !q)
 		return -1;
@@ -532,12 +535,36 @@ __noinline int rt_judge_ruleset(struct rt_eval *e, const struct rt_query *q, str
 	struct rt_pass p = { .side = side, .e = e, .query = q, .path = path };
 	if (r->any[section])
 		rt_clauses(e, q, r->any[section]);
-	if (section <= RT_FILES && path)
+	if (paths && section <= RT_FILES && path)
 		rt_judge_path(&p, r, base + 1);
-	if (section == RT_NETWORK && r->network_count)
+	if (peers && section == RT_NETWORK && r->network_count)
 		rt_judge_peers(e, q);
 	return 0;
 }
+
+__noinline int rt_judge_ruleset(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain)
+{
+	return rt_judge_ruleset_of(e, q, path, chain, 1, 1);
+}
+
+__noinline int rt_judge_paths(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain)
+{
+	return rt_judge_ruleset_of(e, q, path, chain, 1, 0);
+}
+
+__noinline int rt_judge_network(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain)
+{
+	asm volatile("" : : "r"(path)); /* or callers would leave it out, which the verifier refuses */
+	return rt_judge_ruleset_of(e, q, path, chain, 0, 1);
+}
+
+__noinline int rt_judge_privileges(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain)
+{
+	asm volatile("" : : "r"(path)); /* or callers would leave it out, which the verifier refuses */
+	return rt_judge_ruleset_of(e, q, path, chain, 0, 0);
+}
+
+typedef int (*rt_judge_by)(struct rt_eval *e, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain);
 
 /* A verdict by default says so; the stricter of two counts. */
 static __always_inline __u64 rt_stricter(__u64 have, __u64 word, __u32 fallback)
@@ -564,7 +591,7 @@ __noinline int rt_add_answer(struct rt_answer *a, const struct rt_eval *e, __u32
  * where nobody knows who acts. 0, or -1 if there are no tables any more. Programs whose
  * stack is too small for it have an rt_eval elsewhere.
  */
-static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
+static __always_inline int rt_judge_each(rt_judge_by judge, struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
 {
 	void *side = side_of(s->side);
 	if (!side)
@@ -581,7 +608,7 @@ static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subjec
 			const struct rt_list *list = line(side, h->heap_base + s->list + i / 16);
 			e->ruleset = list->ruleset[i & 15];
 		}
-		rt_judge_ruleset(e, q, path, chain);
+		judge(e, q, path, chain);
 		rt_add_answer(a, e, h->slot_default);
 	}
 	if (a->enforced == RT_NOTHING)
@@ -589,6 +616,11 @@ static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subjec
 	if (a->staged == RT_NOTHING)
 		a->staged = RT_RANK_DEFAULT | h->slot_default;
 	return 0;
+}
+
+static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
+{
+	return rt_judge_each(rt_judge_ruleset, e, s, q, path, chain, a);
 }
 
 static __always_inline int rt_judge(const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
