@@ -228,3 +228,37 @@ func TestRuntimeDeepDirectories(t *testing.T) {
 		judgeAll(t, trial, b, all)
 	}
 }
+
+// TestRuntimeParentsMove: what a rule denies does not become something else by the
+// renaming of a directory above it.
+func TestRuntimeParentsMove(t *testing.T) {
+	const rename = 16
+	b := rowtest.NewRuntime()
+	deny := b.Rule("secrets", snapshot.RuntimeRuleRow{
+		Section: snapshot.SectionFiles, Action: snapshot.RuntimeDeny, Enforced: true, Staged: true, Operations: 1,
+		Paths: []string{"/srv/app/secrets/key"}, Directories: []string{"/var/lib/db"},
+		Globs: []snapshot.RuntimeGlob{{Prefix: "/opt/tool-", Suffix: ".pem"}},
+	})
+	uid := fmt.Sprintf("%032x", 7)
+	b.Pod(uid, "web")
+	b.Subject("web", "", b.Ruleset("set", deny))
+	trial := newRuntimeTrial(t, TrialOptions{Layout: layout.Options{Unbound: layout.UnboundAllow}})
+	if _, err := trial.Apply(context.Background(), layout.Update{Full: true, Delta: b.Full()}); err != nil {
+		t.Fatal(err)
+	}
+	denied := map[string]bool{
+		"/srv": true, "/srv/app": true, "/srv/app/secrets": true, "/var": true, "/var/lib": true, "/opt": true,
+		"/srv/other": false, "/sr": false, "/var/lib/dbx": false, "/opt/tool": false, "/usr": false,
+	}
+	var all []asked
+	for path, want := range denied {
+		for _, directory := range []bool{true, false} {
+			op := rowtest.Operation{Section: snapshot.SectionFiles, Operations: rename, Path: path, Directory: directory}
+			all = append(all, asked{uid, "app", op})
+			if v, _, _ := b.Judge(uid, "app", op); v.Enforced.Deny != (want && directory) {
+				t.Fatalf("the test's own answer about %s: %+v", path, v)
+			}
+		}
+	}
+	judgeAll(t, trial, b, all)
+}
