@@ -62,17 +62,19 @@ func (c Config) describe(id string) (Container, error) {
 	if !plainID(id) {
 		return Container{}, fmt.Errorf("container %q: %w", id, errNoBundle)
 	}
-	for _, pattern := range c.Bundles {
-		b, err := os.ReadFile(filepath.Join(c.Proc, "1/root", strings.Replace(pattern, "*", id, 1)))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+	why := errNoBundle
+	for _, root := range hostRoots(c.Proc) {
+		for _, pattern := range c.Bundles {
+			b, err := os.ReadFile(filepath.Join(root, strings.Replace(pattern, "*", id, 1)))
+			if err == nil {
+				return readBundle(id, b)
+			}
+			if !errors.Is(err, os.ErrNotExist) {
+				why = fmt.Errorf("%w: %w", errNoBundle, err)
+			}
 		}
-		if err != nil {
-			return Container{}, fmt.Errorf("container %s: %w", id, err)
-		}
-		return readBundle(id, b)
 	}
-	return Container{}, fmt.Errorf("container %s: %w", id, errNoBundle)
+	return Container{}, fmt.Errorf("container %s: %w", id, why)
 }
 
 // readBundle finds what it is in the annotations of an OCI bundle's config.json.
