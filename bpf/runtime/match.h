@@ -419,8 +419,8 @@ static long rt_port_step(__u64 i, struct rt_search *s)
 __noinline int rt_is_peer(__u32 number, const struct rt_query *q, __u32 row)
 {
 	void *side = q ? side_of(number) : NULL;
-	if (!side)
-		return 0;
+	if (!side || (q->family != FAMILY_IPV4 && q->family != FAMILY_IPV6))
+		return 0; /* nobody has no address */
 	const struct header *h = side;
 	struct key6 address = q->address;
 	__u32 value = peer(number, side, h, &address, q->family);
