@@ -33,7 +33,9 @@ images() {
   mkdir -p bin/images
   image controller /controller 65532:65532 bin/controller
   image nodeagent /nodeagent 0:0 bin/nodeagent bin/palisade-cni bin/palisade
-  image probe /probe 65532:65532 bin/probe
+  # A second program of the same image, for runtime policies to be about.
+  ln -f bin/probe bin/tool
+  image probe /probe 65532:65532 bin/probe bin/tool
 }
 
 # manifests DIR|FILE: what is to be applied, with the images as this cluster finds them.

@@ -28,7 +28,7 @@ finish() {
   elif [[ $TARGET == local ]]; then
     hack/install.sh down || code=1
   else
-    hack/install.sh kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml -f hack/demo/shop/workloads.yaml || true
+    hack/install.sh kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml -f hack/demo/shop/runtime.yaml -f hack/demo/shop/workloads.yaml || true
   fi
   rm -rf "$work"
   exit "$code"
@@ -80,7 +80,7 @@ if [[ $TARGET == local ]]; then
   outside_pid=$!
 fi
 # What an earlier demo with KEEP left behind.
-kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml
+kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml -f hack/demo/shop/runtime.yaml
 echo '$ kubectl apply -f hack/demo/shop/workloads.yaml'
 hack/install.sh manifests hack/demo/shop/workloads.yaml | kubectl apply -f -
 kubectl wait --for=condition=Ready pod -n shop --all --timeout=90s
@@ -144,12 +144,31 @@ spec:
   ingress: [{name: all, action: Deny}]
 END
 
-step "8. The agents are killed; the kernel goes on enforcing"
+step "8. Processes: a policy that kills one program, and nothing else"
+tool() { # POD: whether /tool comes to its own end there
+  if kubectl exec -n "${1%/*}" "${1#*/}" -- /tool dial --timeout=1s "tcp/$(ip4 "$1"):8080" >/dev/null 2>&1; then echo runs; else echo stopped; fi
+}
+[[ $(tool shop/db) == runs ]] || fail "/tool does not run in shop/db before any policy says so"
+echo "  /tool runs in shop/db"
+run kubectl apply -f hack/demo/shop/runtime.yaml
+run kubectl wait --for=condition=Ready -n shop rtp/db --timeout=60s
+[[ $(tool shop/db) == stopped ]] || fail "/tool still runs in shop/db"
+[[ $(tool shop/backend) == runs ]] || fail "/tool does not run in shop/backend, of which the policy says nothing"
+echo "  /tool is stopped in shop/db, and runs in shop/backend"
+run kubectl get rtp -n shop db -o 'custom-columns=POLICY:.metadata.name,HOW:.status.conditions[?(@.type=="Programmed")].message'
+for agent in $(kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name); do
+  kubectl exec -n palisade-system "$agent" -c nodeagent -- /palisade events --policy rtp/shop/db
+done | tee "$work/killed-by" | sed 's/^/  /'
+grep -q 'shop/db/.*executables/tool' "$work/killed-by" || fail "no agent tells of it"
+
+step "9. The agents are killed; the kernel goes on enforcing"
 kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name >"$work/agents"
 run kubectl delete pod -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent --grace-period=0 --force --wait=false
 reach "$work/killed"
 check "$work/killed" "$work/expected"
 echo "  the same pairs are denied and allowed"
+[[ $(tool shop/db) == stopped ]] || fail "/tool runs in shop/db while no agent does"
+echo "  and /tool is still stopped"
 kubectl -n palisade-system rollout status daemonset/palisade-nodeagent --timeout=120s
 reach "$work/back"
 check "$work/back" "$work/expected"
@@ -162,5 +181,5 @@ cat <<'END'
   kubectl describe pnp -n shop db        its conditions and events
   bin/palisade reach --port 8080/tcp     all pairs, from the policies alone
   bin/palisade explain --from NS/POD --to NS/POD --port 8080/tcp
-  docs/network-policy.md                 how to write policies
+  docs/network-policy.md, docs/runtime-policy.md        how to write policies
 END
