@@ -24,6 +24,7 @@ type Pinned struct {
 	log logr.Logger
 
 	runtime  *runtime.Runtime // nil: packets alone are judged
+	lacks    error            // why there is none, where there should be one
 	proc     string
 	complete bool // processes that ran before are remembered
 }
@@ -38,20 +39,31 @@ func OpenDatapath(c datapath.Config, log logr.Logger) (*Pinned, error) {
 }
 
 // OpenWithRuntime loads or adopts the kernel's half of packets and of runtime rules.
-// Where the kernel cannot have the programs for packets, it goes without these.
-func OpenWithRuntime(c datapath.Config, rc runtime.Config, log logr.Logger) (_ *Pinned, err error) {
+// Where the kernel cannot have the programs for packets, it goes without these; where it
+// cannot have those for runtime rules, packets alone are judged and the backends say why.
+func OpenWithRuntime(c datapath.Config, rc runtime.Config, log logr.Logger) (*Pinned, error) {
+	alone := func(why error) (*Pinned, error) {
+		p, err := OpenDatapath(c, log)
+		if err != nil {
+			return nil, errors.Join(err, why)
+		}
+		log.Error(why, "what processes do is not judged on this node")
+		p.lacks = why
+		return p, nil
+	}
 	rc.PinDir, rc.Log = c.CompanionDir(), log.WithName("runtime")
 	if err := datapath.CheckPinDir(rc.PinDir); err != nil {
 		return nil, err
 	}
 	r, err := runtime.Open(rc)
 	if err != nil {
-		return nil, fmt.Errorf("runtime programs: %w", err)
+		return alone(fmt.Errorf("runtime programs: %w", err))
 	}
-	c.Companion = r
-	d, err := datapath.Open(c)
+	with := c
+	with.Companion = r
+	d, err := datapath.Open(with)
 	if err != nil {
-		return nil, errors.Join(err, r.Close())
+		return alone(errors.Join(err, r.Close()))
 	}
 	return &Pinned{Datapath: d, log: log, runtime: r, proc: cmp.Or(rc.Proc, "/proc")}, nil
 }

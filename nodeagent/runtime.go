@@ -199,10 +199,17 @@ func (r *recorder) object(e *events.Event, rec runtime.Record) {
 
 // Backends are the means of this kernel; nil where packets alone are judged.
 func (p *Pinned) Backends() Sections {
-	if p.runtime == nil {
-		return nil
+	switch {
+	case p.runtime != nil:
+		return p.runtime.Backends()
+	case p.lacks != nil:
+		out := Sections{}
+		for s := range runtime.Section(4) {
+			out[s] = runtime.Backend{Means: events.NoBackend, Detail: p.lacks.Error()}
+		}
+		return out
 	}
-	return p.runtime.Backends()
+	return nil
 }
 
 // NetworkLacks is why packets are not judged; nil if they are.
