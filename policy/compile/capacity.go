@@ -128,6 +128,7 @@ func (c *Compiler) overflow() (*policy, Refusal) {
 				o.blame(r)
 			}
 		}
+		c.overflowRuntimeNode(&o, n)
 	}
 	return o.newest, o.worst
 }
@@ -157,17 +158,15 @@ func (r Refusal) goesBefore(s Refusal) bool {
 func (o *overflow) blame(r *ruleset) {
 	if r.ofPeers {
 		r.users.each(func(p *policy) {
-			if o.newest == nil || compareAge(o.newest, p) < 0 {
-				o.newest = p
-			}
+			o.take(p)
 		})
 		return
 	}
 	for _, p := range r.policies {
 		h := &p.halves[r.direction]
 		tells := len(h.groups) > 0 || r.direction == model.Egress && len(h.names) > 0
-		if tells && (o.newest == nil || compareAge(o.newest, p) < 0) {
-			o.newest = p
+		if tells {
+			o.take(p)
 		}
 	}
 }
@@ -194,6 +193,12 @@ func (c *Compiler) heavyNodes() []*node {
 		if r.stale {
 			grown(r)
 		}
+	}
+	for _, r := range c.changedRuntime {
+		r.nodes.each(func(n *node) {
+			c.touchNode(n)
+			n.weigh = true
+		})
 	}
 	var out []*node
 	for _, n := range c.dirtyNodes {

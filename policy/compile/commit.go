@@ -190,7 +190,7 @@ func (c *Compiler) collect() {
 		r.settle()
 	}
 	c.changedRulesets, c.changedLenses, c.installing, c.shared = nil, nil, nil, nil
-	c.changedRuntime = nil
+	c.changedRuntime, c.reseated = nil, nil
 	for _, r := range c.idle.runtime {
 		c.dropRuntimeRuleset(r)
 	}

@@ -25,6 +25,8 @@ type Options struct {
 	CellsPerRuleset int // 0: DefaultCellsPerRuleset
 	CellsPerNode    int // 0: DefaultCellsPerNode
 	RuntimeRules    int // of one container; 0: DefaultRuntimeRules
+	RuntimePerNode  int // entries of runtime rules; 0: DefaultRuntimePerNode
+	Containers      int // named ones of one kind of pods; 0: DefaultContainers
 }
 
 // The bounds where Options does not say otherwise.
@@ -32,6 +34,8 @@ const (
 	DefaultCellsPerRuleset = 1 << 16
 	DefaultCellsPerNode    = 1 << 20
 	DefaultRuntimeRules    = snapshot.MaxRuntimeRulesPerRuleset - model.Sections*standInRules
+	DefaultRuntimePerNode  = 1 << 18
+	DefaultContainers      = 128
 )
 
 // Compiler keeps every node's rows up to date. It is not safe for concurrent use.
@@ -80,6 +84,7 @@ type Compiler struct {
 	renamed         []*ruleInfo
 	changedRuntime  []*runtimeRuleset
 	recounting      []*runtimeRuleset   // which may have other peers
+	reseated        []*kind             // whose containers have other rulesets
 	rewritten       []*runtimeRule      // whose rows changed
 	relisted        map[string]struct{} // address groups that changed
 	installing      []*ruleset          // that some node does not have yet
@@ -114,6 +119,12 @@ func New(options Options) *Compiler {
 	}
 	if options.RuntimeRules == 0 {
 		options.RuntimeRules = DefaultRuntimeRules
+	}
+	if options.RuntimePerNode == 0 {
+		options.RuntimePerNode = DefaultRuntimePerNode
+	}
+	if options.Containers == 0 {
+		options.Containers = DefaultContainers
 	}
 	defaultRule := newRuleInfo(model.Builtin(model.RuleDefault), "", "", nil)
 	return &Compiler{

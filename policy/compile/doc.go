@@ -34,7 +34,8 @@
 //     which: runtimeset.go
 //   - what a node gets of all that: node.go, noderows.go, runtimenode.go; what
 //     several get, once: share.go
-//   - what happens if it does not fit: capacity.go, runtimelimit.go, standin.go
+//   - what happens if it does not fit: capacity.go, runtimelimit.go, runtimefit.go,
+//     standin.go
 //   - in which order all of it happens: commit.go, distribute.go
 //
 // # What a commit costs

@@ -11,6 +11,7 @@ import (
 // runtimePart is what a policy says about processes.
 type runtimePart struct {
 	containers []string // sorted; empty: all but the sandbox
+	everywhere bool     // the sandbox too
 	rules      []*runtimeRule
 	listed     []string // the address groups that rules name, sorted
 	groups     []*group // of peers that rules name, as often as they do
@@ -23,7 +24,7 @@ func (p *runtimePart) matters() bool { return p != nil && len(p.rules) > 0 }
 // policies are about every name but the sandbox's.
 func (p *runtimePart) about(container string) bool {
 	if len(p.containers) == 0 {
-		return container != model.PauseContainer
+		return p.everywhere || container != model.PauseContainer
 	}
 	_, found := slices.BinarySearch(p.containers, container)
 	return found
@@ -203,6 +204,9 @@ func (c *Compiler) standInRuntime(s, p *policy, infos map[string]*ruleInfo) {
 		return
 	}
 	s.runtime = &runtimePart{containers: p.runtime.containers}
+	if p.refused.Limit == LimitContainers {
+		s.runtime.containers, s.runtime.everywhere = nil, true // names are what does not fit
+	}
 	for section := range model.Section(model.Sections) {
 		if !slices.ContainsFunc(p.runtime.rules, func(x *runtimeRule) bool { return x.section == section }) {
 			continue

@@ -15,12 +15,14 @@ const (
 	LimitRuntimeNetwork Limit = "network rules of one container"
 	LimitRuntimeClauses Limit = "rules of one container about the same object"
 	LimitRuntimeGlobs   Limit = "different lengths of one container's globs"
+	LimitRuntimePerNode Limit = "entries of runtime rules per node"
+	LimitContainers     Limit = "containers named for the same pods"
 )
 
 // ofRuntime reports whether the bound is one of what is judged for a container.
 func (l Limit) ofRuntime() bool {
 	switch l {
-	case LimitRuntimeRules, LimitRuntimeFrom, LimitRuntimeNetwork, LimitRuntimeClauses, LimitRuntimeGlobs:
+	case LimitRuntimeRules, LimitRuntimeFrom, LimitRuntimeNetwork, LimitRuntimeClauses, LimitRuntimeGlobs, LimitRuntimePerNode, LimitContainers:
 		return true
 	}
 	return false
@@ -33,7 +35,9 @@ const standInRules = 6
 
 // runtimeWeight is how much of its bounds a ruleset takes, with who takes it.
 type runtimeWeight struct {
-	uses []runtimeUse
+	uses    []runtimeUse
+	entries int     // that a node needs for it, about
+	newest  *policy // of those that have rules in it
 }
 
 // runtimeUse is one bound, and the newest policy that takes part in its use.
@@ -56,12 +60,13 @@ func (c *Compiler) weigh(r *runtimeRuleset) *runtimeWeight {
 func weighRules(rules []*runtimeRule, most int) *runtimeWeight {
 	all := count{}
 	network, from, prefixes, suffixes := count{}, tally[actor]{}, tally[int]{}, tally[int]{}
-	objects := tally[object]{}
+	objects, entries := tally[object]{}, 0
 	for _, x := range rules {
 		if x.standIn {
 			continue
 		}
 		all.add(x.policy)
+		entries += x.entries()
 		if x.section == model.SectionNetwork {
 			network.add(x.policy)
 		}
@@ -78,7 +83,7 @@ func weighRules(rules []*runtimeRule, most int) *runtimeWeight {
 		}
 	}
 	worst, busiest := worstObject(objects)
-	return &runtimeWeight{uses: []runtimeUse{
+	return &runtimeWeight{entries: entries, newest: all.newest, uses: []runtimeUse{
 		{LimitRuntimeRules, most, all.n, "one container", all.newest},
 		{LimitRuntimeFrom, snapshot.MaxRuntimeFrom, len(from), "one container", from.newest()},
 		{LimitRuntimeNetwork, snapshot.MaxRuntimeNetworkRules - standInRules, network.n, "one container", network.newest},
@@ -187,19 +192,4 @@ func worstObject(t tally[object]) (object, count) {
 		}
 	}
 	return worst, most
-}
-
-// overflowRuntime adds the runtime rulesets that do not fit.
-func (c *Compiler) overflowRuntime(o *overflow) {
-	for _, r := range c.changedRuntime {
-		if r.seats == 0 {
-			continue
-		}
-		for _, use := range c.weigh(r).uses {
-			if o.exceeds(use.limit, use.most, use.needed, use.where) &&
-				(o.newest == nil || compareAge(o.newest, use.newest) < 0) {
-				o.newest = use.newest
-			}
-		}
-	}
 }

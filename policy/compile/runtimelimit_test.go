@@ -163,3 +163,47 @@ func policyNames(list []Refusal) string {
 	}
 	return strings.Join(names, " ")
 }
+
+// TestContainersRefusals: names of containers do not add up without bound, and
+// what stands in for those that are too many is about every container.
+func TestContainersRefusals(t *testing.T) {
+	c := runtimeShop(Options{Containers: 3})
+	for i, names := range [][]string{{"a", "b"}, {"b", "c", model.PauseContainer}, {"d"}} {
+		p := processes(fmt.Sprintf("p%d", i), model.SectionFiles, denies("r", "/x"))
+		p.Runtime.Containers = names
+		c.PutPolicy(p, Order(i))
+	}
+	if refused := policyNames(c.Commit().Refused); refused != "p2" {
+		t.Errorf("refused %q", refused)
+	}
+	const want = "=[p2:files/(over-capacity)] a=[p0:files/r p2:files/(over-capacity)]" +
+		" b=[p0:files/r p1:files/r p2:files/(over-capacity)] c=[p1:files/r p2:files/(over-capacity)]" +
+		" pause=[p1:files/r p2:files/(over-capacity)]"
+	if got := containers(t, c, kindOf(t, c, "uid of a")); got != want {
+		t.Errorf("have %s\nwant %s", got, want)
+	}
+}
+
+func TestRuntimePerNode(t *testing.T) {
+	c := runtimeShop(Options{RuntimePerNode: 20})
+	only := func(name, app string, n int, order Order) {
+		p := processes(name, model.SectionExecutables, denies("r", nums(n)...))
+		p.Subject.Labels = model.Selector{Requirements: []model.Requirement{{Key: "app", Values: []string{app}}}}
+		c.PutPolicy(p, order)
+	}
+	only("p", "a", 5, 1)
+	only("q", "b", 5, 2)
+	if refused := c.Commit().Refused; len(refused) > 0 {
+		t.Errorf("what fits is refused: %v", refused)
+	}
+	only("q", "b", 6, 2)
+	refused := c.Commit().Refused
+	if policyNames(refused) != "q" || !strings.Contains(refused[0].Error(), "22 entries of runtime rules per node are needed (node n), at most 20 fit") {
+		t.Errorf("refused %v", refused)
+	}
+	// A pod that leaves makes room.
+	c.DeleteEndpoint(model.EndpointID{Namespace: "shop", Name: "a"})
+	if refused := c.Commit().Refused; len(refused) > 0 {
+		t.Errorf("with room again: %v", refused)
+	}
+}

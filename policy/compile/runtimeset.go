@@ -23,12 +23,13 @@ type runtimeRuleset struct {
 	nodes bag[*node]
 	peers []peersUse // as counted
 
+	weighed *runtimeWeight // as the policies are now; nil: not yet
+
 	// Since the last commit.
 	stale    bool // built anew, or one of its policies changed
 	before   []*runtimeRule
 	moved    bool // its rules are others, or in another order
-	weighed  *runtimeWeight
-	installs int // nodes that will take it
+	installs int  // nodes that will take it
 }
 
 // seatOf is a ruleset that a container of a kind has.
@@ -55,6 +56,7 @@ func (c *Compiler) assignRuntime(k *kind, policies []*policy) {
 		}
 	}
 	k.runtime = now
+	c.reseated = append(c.reseated, k)
 	k.homes.each(func(n *node) { c.touchHosted(n, k) })
 }
 
@@ -62,16 +64,17 @@ func (c *Compiler) assignRuntime(k *kind, policies []*policy) {
 // container: those that some policy names, and all others together.
 func (c *Compiler) runtimeSeats(policies []*policy) []runtimeSeat {
 	var names []string
-	any := false
 	for _, p := range policies {
 		if !p.runtime.matters() {
 			continue
 		}
-		any = any || len(p.runtime.containers) == 0
 		names = append(names, p.runtime.containers...)
-	}
-	if any {
-		names = append(names, "")
+		if len(p.runtime.containers) == 0 {
+			names = append(names, "")
+		}
+		if p.runtime.everywhere {
+			names = append(names, model.PauseContainer)
+		}
 	}
 	slices.Sort(names)
 	var out []runtimeSeat
@@ -102,7 +105,7 @@ func (c *Compiler) runtimeRulesetOf(policies []*policy) *runtimeRuleset {
 		changed = true
 	}
 	if changed && !r.stale {
-		r.stale = true
+		r.stale, r.weighed = true, nil
 		c.changedRuntime = append(c.changedRuntime, r)
 		c.recounting = append(c.recounting, r)
 	}
@@ -171,7 +174,7 @@ func (c *Compiler) updateRuntime(r *runtimeRuleset) {
 }
 
 func (r *runtimeRuleset) settle() {
-	r.stale, r.moved, r.before, r.weighed, r.installs = false, false, nil, nil, 0
+	r.stale, r.moved, r.before, r.installs = false, false, nil, 0
 }
 
 func (c *Compiler) dropRuntimeRuleset(r *runtimeRuleset) {

@@ -25,8 +25,8 @@ func (c *Compiler) putStandIn(p *policy) {
 		c.seq++
 		s = &policy{ref: p.ref, seq: c.seq, stands: true}
 		p.standIn = s
-	case s.changed >= p.changed:
-		return // made for this spec
+	case s.changed >= p.changed && s.refused.Limit == p.refused.Limit:
+		return // made for this spec and this reason
 	}
 	s.spec = model.Policy{
 		Ref: p.ref, Tier: p.spec.Tier, Priority: p.spec.Priority, Mode: p.spec.Mode,
@@ -46,7 +46,7 @@ func (c *Compiler) putStandIn(p *policy) {
 		}}
 	}
 	c.standInRuntime(s, p, old)
-	s.changed = c.commits
+	s.changed, s.refused = c.commits, p.refused
 }
 
 // compiled is the policy, or what stands in for it; nil for nothing.

@@ -29,6 +29,9 @@ func TestIncrementalIsFull(t *testing.T) {
 		if h.seed%4 == 0 {
 			options.RuntimeRules = 2 + int(h.seed/4%10)
 		}
+		if h.seed%5 == 0 {
+			options.RuntimePerNode, options.Containers = 20+int(h.seed/5%100), 1+int(h.seed/5%2)
+		}
 		w, inc := newWorld(), compile.New(options)
 		s := &shadow{snapshot.NewSet(), map[model.NodeName]*snapshot.Set{}}
 		for _, commit := range h.commits {
