@@ -50,8 +50,17 @@ func (h *heap) give(r run) {
 
 // placedRuleset is what the image holds of a rule set.
 type placedRuleset struct {
-	rules *compiled
-	runs  []run
+	rules   *compiled
+	runs    []run          // of the rules about any object and about peers, and of slots
+	clauses map[string]run // by content
+}
+
+// value is the value of the row of an object.
+func (p *placedRuleset) value(o *object) uint32 {
+	if o.simple != 0 {
+		return o.simple
+	}
+	return p.clauses[clauseBytes(o.clauses)].first + 1
 }
 
 // placedKind is what the image holds about pods of a kind.
@@ -148,13 +157,13 @@ func (l *Layout) placeRuntime(c *changes) error {
 	n := l.n
 	for _, number := range slices.Sorted(maps.Keys(l.runtime.rulesets)) {
 		p := l.runtime.rulesets[number]
-		if int(number) >= len(n.runtimeSets) || n.runtimeSets[number].rules != p.rules {
-			l.removeRuleset(number)
+		if int(number) >= len(n.runtimeSets) || n.runtimeSets[number].rules == nil {
+			l.removeRuleset(number, p)
 		}
 	}
 	for number := range n.runtimeSets {
 		r := n.runtimeSets[number].rules
-		if _, ok := l.runtime.rulesets[uint32(number)]; ok || r == nil {
+		if r == nil || l.runtime.rulesets[uint32(number)].rules == r {
 			continue
 		}
 		if err := l.placeRuleset(r); err != nil {
@@ -219,16 +228,12 @@ func (l *Layout) placePods(uids []string) error {
 	return nil
 }
 
-// placeClauses puts clauses on the heap, and gives a row's value.
-func (l *Layout) placeClauses(clauses []bpf.RuntimeClause, runs *[]run) (uint32, error) {
-	if len(clauses) == 0 {
-		return 0, nil
-	}
+// placeClauses puts clauses on the heap.
+func (l *Layout) placeClauses(clauses []bpf.RuntimeClause) (run, error) {
 	r, ok := l.runtime.heap.take(uint32(len(clauses)))
 	if !ok {
-		return 0, fmt.Errorf("clauses of runtime rules: %w", errFull)
+		return run{}, fmt.Errorf("clauses of runtime rules: %w", errFull)
 	}
-	*runs = append(*runs, r)
 	for i := range clauses {
 		var line bpf.Line
 		*line.RuntimeClause() = clauses[i]
@@ -237,50 +242,38 @@ func (l *Layout) placeClauses(clauses []bpf.RuntimeClause, runs *[]run) (uint32,
 		}
 		l.im.set(l.im.rtHeap.base+r.first+uint32(i), line)
 	}
-	return r.first + 1, nil
+	return r, nil
 }
 
-// placeRuleset writes the lines of a rule set.
+// placeRuleset writes the lines of a rule set in place of those that its number had
+// before, if it had any. What both say the same way stays where it is.
 func (l *Layout) placeRuleset(r *compiled) error {
-	p := placedRuleset{rules: r}
-	defer func() { l.runtime.rulesets[r.number] = p }()
+	old := l.runtime.rulesets[r.number]
+	for _, x := range slices.Backward(old.runs) {
+		l.runtime.heap.give(x)
+	}
+	p := placedRuleset{rules: r, clauses: map[string]run{}}
 	head := r.head
-	var err error
-	for section := range r.any {
-		if head.Any[section], err = l.placeClauses(r.any[section], &p.runs); err != nil {
+	for section, clauses := range r.any {
+		if len(clauses) == 0 {
+			continue
+		}
+		x, err := l.placeClauses(clauses)
+		if err != nil {
 			return err
 		}
+		p.runs = append(p.runs, x)
+		head.Any[section] = x.first + 1
 	}
+	var err error
 	if head.Network, err = l.placePeers(r.peers, &p.runs); err != nil {
 		return err
 	}
 	if head.Slots, err = l.placeSlots(r.slots, &p.runs); err != nil {
 		return err
 	}
-	values := map[string]uint32{}
-	for _, o := range r.objects {
-		if o.simple != 0 {
-			if err := l.putRow(o.key, o.simple, false); err != nil {
-				return err
-			}
-			continue
-		}
-		content := clauseBytes(o.clauses)
-		value, ok := values[content]
-		if !ok {
-			if value, err = l.placeClauses(o.clauses, &p.runs); err != nil {
-				return err
-			}
-			values[content] = value
-		}
-		if err := l.putRow(o.key, value, false); err != nil {
-			return err
-		}
-	}
-	for _, f := range r.from {
-		if err := l.putRow(f.key, f.value, false); err != nil {
-			return err
-		}
+	if err := l.placeObjects(&p, &old); err != nil {
+		return err
 	}
 	first := l.im.rtRulesets.base + r.number*bpf.RuntimeRulesetLines
 	var line bpf.Line
@@ -291,7 +284,87 @@ func (l *Layout) placeRuleset(r *compiled) error {
 		copy(line.RuntimeLengths().Length[:], lengths)
 		l.im.set(first+1+uint32(i), line)
 	}
+	l.runtime.rulesets[r.number] = p
 	return nil
+}
+
+// placeObjects writes the rows of a rule set, and takes those of its predecessor out.
+func (l *Layout) placeObjects(p, old *placedRuleset) error {
+	objects := p.rules.objects
+	for i := range objects {
+		if objects[i].simple != 0 {
+			continue
+		}
+		content := clauseBytes(objects[i].clauses)
+		if _, ok := p.clauses[content]; ok {
+			continue
+		}
+		x, ok := old.clauses[content]
+		if !ok {
+			var err error
+			if x, err = l.placeClauses(objects[i].clauses); err != nil {
+				return err
+			}
+		}
+		p.clauses[content] = x
+	}
+	want := make(map[bpf.Key6]uint32, p.rules.rows())
+	for i := range objects {
+		want[objects[i].key] = p.value(&objects[i])
+	}
+	for _, f := range p.rules.from {
+		want[f.key] = f.value
+	}
+	have := map[bpf.Key6]uint32{}
+	if old.rules != nil {
+		for i := range old.rules.objects {
+			o := &old.rules.objects[i]
+			have[o.key] = old.value(o)
+		}
+		for _, f := range old.rules.from {
+			have[f.key] = f.value
+		}
+		old.eachKey(func(key bpf.Key6) {
+			if _, ok := want[key]; !ok {
+				l.dropRow(key)
+			}
+		})
+	}
+	if err := p.eachKeyErr(func(key bpf.Key6) error {
+		value, had := have[key]
+		if had && value == want[key] {
+			return nil
+		}
+		return l.putRow(key, want[key], had)
+	}); err != nil {
+		return err
+	}
+	for _, content := range slices.Sorted(maps.Keys(old.clauses)) {
+		if _, ok := p.clauses[content]; !ok {
+			l.runtime.heap.give(old.clauses[content])
+		}
+	}
+	return nil
+}
+
+// eachKey visits the keys of a rule set's rows, in an order that depends on nothing but them.
+func (p *placedRuleset) eachKey(visit func(bpf.Key6)) {
+	for i := range p.rules.objects {
+		visit(p.rules.objects[i].key)
+	}
+	for _, f := range p.rules.from {
+		visit(f.key)
+	}
+}
+
+func (p *placedRuleset) eachKeyErr(visit func(bpf.Key6) error) error {
+	var err error
+	p.eachKey(func(key bpf.Key6) {
+		if err == nil {
+			err = visit(key)
+		}
+	})
+	return err
 }
 
 // placeSlots puts the slots of simple rows on the heap.
@@ -353,14 +426,11 @@ func (l *Layout) placePeers(peers []peerClause, runs *[]run) (uint32, error) {
 	return first, nil
 }
 
-// removeRuleset takes a rule set's rows out; its lines are left for the next.
-func (l *Layout) removeRuleset(number uint32) {
-	p := l.runtime.rulesets[number]
-	for _, o := range p.rules.objects {
-		l.dropRow(o.key)
-	}
-	for _, f := range p.rules.from {
-		l.dropRow(f.key)
+// removeRuleset takes a rule set out.
+func (l *Layout) removeRuleset(number uint32, p placedRuleset) {
+	p.eachKey(l.dropRow)
+	for _, content := range slices.Sorted(maps.Keys(p.clauses)) {
+		l.runtime.heap.give(p.clauses[content])
 	}
 	for _, r := range slices.Backward(p.runs) {
 		l.runtime.heap.give(r)
