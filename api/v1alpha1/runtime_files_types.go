@@ -40,9 +40,10 @@ type FileSection struct {
 	Exceptions []FileException `json:"exceptions,omitempty"`
 }
 
-// FileRule matches what is done to files, by operation and path. A rename of a
-// directory above a path, directory or glob's beginning that a Deny or Kill rule
-// names is stopped by that rule, since it would move what the rule protects.
+// FileRule matches what is done to files, by operation and path. Whatever its
+// operations, a Deny or Kill rule also stops the rename of a directory that it
+// names, or of one above a path, directory or glob's beginning that it names,
+// since that would move what the rule protects.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.readOnly) || !self.readOnly || !has(self.operations)",message="readOnly already says which operations: remove operations, or readOnly (shape 66)"
 // +kubebuilder:validation:XValidation:rule="!has(self.ownerOnly) || !self.ownerOnly || !has(self.operations) || self.operations.exists(o, o != 'Create')",message="ownerOnly means nothing with Create alone, since whoever creates a file owns it: add operations, or remove ownerOnly (shape 67)"
