@@ -5,6 +5,7 @@ import (
 
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/nodeagent/runtime"
 )
 
 // collector reads the agent when it is asked, so that nothing has to be kept up.
@@ -27,6 +28,8 @@ var (
 	descFindings    = desc("host_findings", "What the node lacks, by severity.", "severity")
 	descPackets     = desc("rule_packets_total", "Packets that a rule decided, since the rule came.", "tier", "policy", "rule")
 	descBytes       = desc("rule_bytes_total", "Bytes of the packets that a rule decided, since the rule came.", "tier", "policy", "rule")
+	descOperations  = desc("rule_operations_total", "Operations of processes that a runtime rule decided, since the rule came.", "tier", "policy", "rule")
+	descBackend     = desc("runtime_backend", "1 for the means by which a section of runtime rules is enforced.", "section", "backend")
 	descAudits      = desc("audits_total", "Comparisons of the kernel with the snapshot by what came of them; repaired: somebody had changed the kernel's tables or hooks.", "result")
 	descFlows       = desc("flow_records_total", "Flow records by what became of them.", "result")
 )
@@ -67,7 +70,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for s := host.Fatal; s <= host.Notice; s++ {
 		gauge(descFindings, float64(len(host.Only(findings, s))), s.String())
 	}
+	for section, b := range c.agent.backends() {
+		gauge(descBackend, 1, section.String(), string(b.Means))
+	}
 	for k, t := range c.agent.byRule() {
+		if runtime.IsRule(k.rule) {
+			counter(descOperations, t.packets, k.tier, k.policy, k.rule)
+			continue
+		}
 		counter(descPackets, t.packets, k.tier, k.policy, k.rule)
 		counter(descBytes, t.bytes, k.tier, k.policy, k.rule)
 	}

@@ -171,7 +171,9 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	p.loop(func(ctx context.Context) { a.counting(ctx, dp, &bypass{carried: facts.Interfaces, cameIn: dp.CameIn}) })
 	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
 	if k, ok := dp.(runtimeKernel); ok {
-		a.SetBackends(k.Backends())
+		p.loop(func(ctx context.Context) {
+			every(ctx, hostEvery, func() { a.SetBackends(k.Backends()) })
+		})
 		a.found(fromKernel, withoutPackets(k.NetworkLacks()))
 		p.start(func(ctx context.Context) error { return k.Operations(ctx, a, hub) })
 	}

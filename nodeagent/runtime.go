@@ -3,6 +3,7 @@ package nodeagent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,8 +36,16 @@ type runtimeKernel interface {
 func (a *Agent) SetBackends(s Sections) {
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
-	a.status.backends = s
-	a.status.hurry()
+	if !maps.Equal(a.status.backends, s) {
+		a.status.backends = s
+		a.status.hurry()
+	}
+}
+
+func (a *Agent) backends() Sections {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	return a.status.backends
 }
 
 // runtimes are the conditions about runtime rules; none where packets alone are judged.
@@ -221,7 +230,8 @@ func (p *Pinned) Operations(ctx context.Context, a *Agent, hub *flows.Hub) error
 		return nil
 	}
 	r := newRecorder(a, p.Datapath, p.proc)
-	return p.runtime.Read(ctx, func(rec runtime.Record) { hub.Publish(r.event(rec)) })
+	known := func(uid bpf.Key6) bool { return r.pods.pod(uid).Name != "" }
+	return p.runtime.Read(ctx, known, func(rec runtime.Record) { hub.Publish(r.event(rec)) })
 }
 
 // keyed looks again at processes that run already, once there are keys to remember what

@@ -66,6 +66,7 @@ __noinline int begin(__u32 asked)
 		s->chained = 1;
 	}
 	s->unknown = unknown;
+	s->executes = asked & BEGIN_EXEC;
 	s->quiet = s->used.generation = 0;
 	__builtin_memset(&s->event.query, 0, sizeof(s->event.query));
 	s->event.container = container;
@@ -153,7 +154,11 @@ static __always_inline __u32 worth(const struct scratch *s, const struct rt_answ
 {
 	if ((flags_of(a->enforced) | flags_of(a->enforced ^ a->staged) | flags_of(a->staged)) & (RT_DENY | RT_KILL | RT_LOG))
 		return events_per_second;
-	if (setting() >> s->event.query.section & 1)
+	__u64 asks = setting();
+	if (asks >> s->event.query.section & 1)
+		return 16 * events_per_second;
+	/* What a container with rules executes is worth a record. */
+	if (asks & RT_RECORD_EXEC && s->event.query.section == RT_EXECUTABLES && !(s->event.query.flags & RT_MAPPING) && s->executes)
 		return 16 * events_per_second;
 	return 0;
 }
@@ -206,6 +211,11 @@ __noinline int tell(__u32 number)
 	}
 	describe(e, bpf_get_current_task_btf());
 	send_event(s);
+	if (s->executes) {
+		struct process *p = bpf_task_storage_get(&processes, bpf_get_current_task_btf(), NULL, 0);
+		if (p)
+			p->flags |= PROCESS_TOLD;
+	}
 	return 0;
 }
 

@@ -238,3 +238,31 @@ int BPF_PROG(palisade_sched_process_exec, struct task_struct *task, int old, str
 		exec(bprm);
 	return executed(task, bprm);
 }
+
+/* The end of a process whose execution was told. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(palisade_sched_process_exit, struct task_struct *task)
+{
+	if (task->pid != task->tgid || !(setting() & RT_RECORD_EXIT))
+		return 0;
+	struct process *p = bpf_task_storage_get(&processes, task, NULL, 0);
+	if (!p || !(p->flags & PROCESS_TOLD))
+		return 0;
+	struct bound *b = bound_to(cgroup_of(task));
+	int number = b ? take_scratch() : -1;
+	struct scratch *s = number < 0 ? NULL : scratch_at(number);
+	if (!s)
+		return 0;
+	struct rt_event *e = &s->event;
+	__builtin_memset(&e->query, 0, sizeof(e->query));
+	e->answer.enforced = e->answer.staged = RULE_NONE;
+	e->container = b->container;
+	e->kind = RT_EVENT_EXIT;
+	e->backend = backends[RT_EXECUTABLES];
+	e->exit_code = task->exit_code;
+	e->path_length = e->target_length = 0;
+	describe(e, task);
+	send_event(s);
+	give_scratch(s);
+	return 0;
+}

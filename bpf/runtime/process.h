@@ -18,6 +18,9 @@
 /* It ran before anybody watched: what its ancestors ran may still be found out. */
 #define PROCESS_FOUND 2U
 
+/* What it runs was told, so that its end is, too. */
+#define PROCESS_TOLD 4U
+
 #define SCRIPTS 5 /* as many as the kernel follows */
 
 struct process {

@@ -36,6 +36,7 @@ var facts = []hook{
 	{name: "cgroup_attach_task"},
 	{name: "sched_process_fork"},
 	{name: "sched_process_exec"},
+	{name: "sched_process_exit"},
 }
 
 // security are the hooks of the backends lsm and fmod_ret.

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"palisade.dev/palisade/bpf"
 )
 
 // waiting is a container whose bundle was not found yet.
 type waiting struct {
 	id    string
+	pod   bpf.Key6
 	since time.Time
 	tries int
 }
@@ -23,13 +26,13 @@ type naming struct {
 // knownContainers bounds what is remembered of containers for their last records.
 const knownContainers = 8192
 
-func (n *naming) add(cgroup uint64, id string) {
+func (n *naming) add(cgroup uint64, id string, pod bpf.Key6) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.waiting == nil {
 		n.waiting = map[uint64]waiting{}
 	}
-	n.waiting[cgroup] = waiting{id: id, since: time.Now()}
+	n.waiting[cgroup] = waiting{id: id, pod: pod, since: time.Now()}
 }
 
 func (n *naming) some() bool {
@@ -54,7 +57,7 @@ func (n *naming) keep(cgroup uint64, c Container) {
 
 // nameAll looks for the bundles of containers that have no name yet. One that never
 // gets a name is judged by the strictest of its pod's rules.
-func (r *Runtime) nameAll() {
+func (r *Runtime) nameAll(known func(uid bpf.Key6) bool) {
 	n := &r.unnamed
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,6 +78,10 @@ func (r *Runtime) nameAll() {
 			n.waiting[cgroup] = w
 		default:
 			n.keep(cgroup, Container{ID: w.id})
+			if !known(w.pod) {
+				r.config.Log.V(1).Info("a container of a pod that the snapshot does not know has no name", "id", w.id)
+				continue
+			}
 			r.config.Log.Error(err, "a container keeps the strictest rules of its pod", "id", w.id)
 		}
 	}

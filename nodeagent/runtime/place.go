@@ -193,6 +193,8 @@ func (r *Runtime) loadEach(spec *ebpf.CollectionSpec, replace map[string]*ebpf.M
 			return out, err
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.leaveOut(refused)
 	return out, nil
 }
@@ -200,10 +202,13 @@ func (r *Runtime) loadEach(spec *ebpf.CollectionSpec, replace map[string]*ebpf.M
 // leaveOut forgets places whose programs the kernel refuses. A section without any is
 // enforced by nothing.
 func (r *Runtime) leaveOut(refused map[string]bool) {
+	if len(refused) == 0 {
+		return
+	}
 	left := map[Section]bool{Executables: r.backends[Executables].Means == events.Signal}
 	r.present = slices.DeleteFunc(r.present, func(p place) bool {
 		if refused[p.program()] {
-			r.absent = append(r.absent, hook{name: p.name, missing: "hook " + p.name + ": the kernel refuses its program"})
+			r.absent = append(r.absent, hook{name: p.name, missing: "hook " + p.name + " is refused by the kernel"})
 			return true
 		}
 		for _, s := range p.sections {
@@ -213,7 +218,7 @@ func (r *Runtime) leaveOut(refused map[string]bool) {
 	})
 	for s, b := range r.backends {
 		if !left[s] {
-			r.backends[s] = Backend{Means: events.NoBackend, Detail: strings.TrimPrefix(b.Detail+"; the kernel refuses the programs", "; ")}
+			r.backends[s] = Backend{Means: events.NoBackend, Detail: strings.TrimPrefix(b.Detail+"; the kernel refuses its programs", "; ")}
 		}
 	}
 }
@@ -253,11 +258,19 @@ func (p *programs) TakePlace() (undo func() error, err error) {
 			return nil, errors.Join(fmt.Errorf("hook %s: program array: %w", at.name, err), r.restore(former))
 		}
 	}
+	refused := map[string]bool{}
 	for _, at := range r.present {
-		if err := r.attachAt(at); err != nil {
+		err := r.attachAt(at)
+		if err != nil && at.means != events.NoBackend {
+			r.config.Log.Error(err, "a hook is not judged on this node")
+			refused[at.program()] = true
+			continue
+		}
+		if err != nil {
 			return nil, errors.Join(err, r.restore(former))
 		}
 	}
+	r.leaveOut(refused)
 	r.used = p
 	if err := p.bindExisting(); err != nil {
 		return nil, errors.Join(err, r.restore(former))

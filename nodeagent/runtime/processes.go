@@ -50,7 +50,7 @@ func (p *Processes) Note(r Record) {
 	switch {
 	case r.Kind == bpf.RuntimeEventExit:
 		delete(p.by, id)
-	case r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0 && !r.Enforced().Deny:
+	case r.Kind == bpf.RuntimeEventJudged && r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0 && !r.Enforced().Deny:
 		p.keep(id, r.Path)
 	}
 }
@@ -99,6 +99,10 @@ func (p *Processes) Process(r Record) events.Process {
 		Executable: p.executable(processID{r.PID, r.Started}),
 		Started:    p.boot.Add(time.Duration(r.Started)),
 		Namespaces: map[string]uint32{"mnt": r.MountNamespace, "pid": r.ProcessNamespace, "net": r.NetworkNamespace, "user": r.UserNamespace},
+	}
+	executes := r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0
+	if executes && backendOf(r.Backend) == events.Signal {
+		out.Executable = r.Path // it runs it already, if only for its last moment
 	}
 	if r.Kind == bpf.RuntimeEventExit {
 		code := int(r.ExitCode>>8) & 0xff

@@ -51,8 +51,8 @@ const (
 )
 
 // Read names containers as their cgroups appear and hands on what was reported, until
-// ctx ends.
-func (r *Runtime) Read(ctx context.Context, each func(Record)) error {
+// ctx ends. known says of which pods the snapshot knows.
+func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each func(Record)) error {
 	events, err := ringbuf.NewReader(r.maps[bpf.MapRuntimeEvents])
 	if err != nil {
 		return fmt.Errorf("runtime events: %w", err)
@@ -79,13 +79,13 @@ func (r *Runtime) Read(ctx context.Context, each func(Record)) error {
 				return err
 			}
 			if rec.Kind == bpf.RuntimeEventCgroup {
-				r.unnamed.add(rec.Cgroup, containerID(rec.Path))
+				r.unnamed.add(rec.Cgroup, containerID(rec.Path), bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow})
 			} else {
 				rec.Container = r.unnamed.container(rec.Cgroup)
 				each(rec)
 			}
 		}
-		r.nameAll()
+		r.nameAll(known)
 	}
 }
 

@@ -197,10 +197,14 @@ func openMap(dir string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 }
 
 // Backends says by which means the kernel decides about each section.
-func (r *Runtime) Backends() map[Section]Backend { return maps.Clone(r.backends) }
+func (r *Runtime) Backends() map[Section]Backend {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.backends)
+}
 
 // Prevents reports whether what a section denies does not happen at all.
-func (r *Runtime) Prevents(s Section) bool { return r.backends[s].Means.Prevents() }
+func (r *Runtime) Prevents(s Section) bool { return r.Backends()[s].Means.Prevents() }
 
 // Lacks names what cannot be decided here although its section can.
 func (r *Runtime) Lacks() []string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/events"
@@ -23,6 +25,12 @@ var operationNames = [sections][]string{
 		"LoadModule", "LoadBPF", "WriteExecMemory", "IOUring", "RawSocket", "PacketSocket",
 	},
 	Network: {"Connect", "Bind", "Listen", "Send"},
+}
+
+// IsRule reports whether a rule's name is that of a runtime rule: its section comes first.
+func IsRule(name string) bool {
+	section, _, ok := strings.Cut(name, "/")
+	return ok && slices.Contains(sectionNames[:], section)
 }
 
 // Operations names the bits of a section's operations.
