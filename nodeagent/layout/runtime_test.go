@@ -52,8 +52,13 @@ func TestRuntimeStepsMatchRows(t *testing.T) {
 			rt.Fatal(err)
 		}
 		l.Keep()
-		for range rapid.IntRange(0, 3).Draw(rt, "steps") {
-			next, more := rowtest.RandomRuntime(rt)
+		for range rapid.IntRange(0, 5).Draw(rt, "steps") {
+			next, more := b, paths
+			if rapid.Bool().Draw(rt, "other rules") {
+				next = b.Redraw(rt, paths)
+			} else {
+				next, more = rowtest.RandomRuntime(rt)
+			}
 			if err := l.Apply(Update{Delta: snapshot.Diff(b.Set(), next.Set())}); err != nil {
 				rt.Fatal(err)
 			}

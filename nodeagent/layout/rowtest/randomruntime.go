@@ -2,6 +2,7 @@ package rowtest
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -74,6 +75,21 @@ func RandomRuntime(t *rapid.T) (*Runtime, []string) {
 	b.Pod(snapshot.RuntimeNodeUID, rapid.SampledFrom(kinds).Draw(t, "kind"))
 	slices.SortFunc(paths, comparePaths)
 	return b, slices.Compact(paths)
+}
+
+// Redraw is the same node with other content of some of the rules, by the same numbers.
+func (b *Runtime) Redraw(t *rapid.T, paths []string) *Runtime {
+	c := *b
+	c.rules = maps.Clone(b.rules)
+	var ids []snapshot.RuleID
+	for id := range b.rules {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(x, y snapshot.RuleID) int { return strings.Compare(string(x[:]), string(y[:])) })
+	for range rapid.IntRange(1, 3).Draw(t, "redrawn") {
+		c.Rule(b.names[rapid.SampledFrom(ids).Draw(t, "rule")].Rule, randomRule(t, paths))
+	}
+	return &c
 }
 
 func randomRule(t *rapid.T, paths []string) snapshot.RuntimeRuleRow {
