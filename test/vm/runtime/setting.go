@@ -5,6 +5,7 @@ const (
 	Attack  = "/bin/attack"
 	Busybox = "/bin/busybox"
 	Echo    = "/usr/bin/echo" // a dynamic program, with its libraries
+	Dash    = "/usr/bin/dash" // a shell with libraries
 	Runc    = "/usr/sbin/runc"
 	Loader  = "/lib64/ld-linux-x86-64.so.2"
 	LibC    = "/lib/x86_64-linux-gnu/libc.so.6"
