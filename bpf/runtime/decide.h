@@ -246,10 +246,18 @@ static __always_inline int settle(rt_judge_by judge, __u32 number)
 		return -EPERM;
 	s->event.answer.enforced = s->event.answer.staged = RT_NOTHING;
 	s->left = s->event.query.operations;
-	/* An operation of its own each: one may be allowed and another not. */
-	for (int i = 0; i < 3; i++) {
+	/*
+	 * An operation of its own each: one may be allowed and another not. What is outside of
+	 * the container has no path there, whatever it is called where it is: it is judged by
+	 * that name, and as what cannot be resolved.
+	 */
+	for (int i = 0; i < 6; i++) {
 		__u32 one = s->left & -s->left;
 		judge_operation(judge, s, one);
+		if (s->event.query.origin == RT_OUTSIDE && !(s->event.query.flags & RT_UNRESOLVABLE)) {
+			s->event.query.flags |= RT_UNRESOLVABLE;
+			continue;
+		}
 		s->left ^= one;
 		if (!s->left)
 			break;

@@ -17,13 +17,15 @@
 #define PROT_READ 1
 #define PROT_WRITE 2
 #define PROT_EXEC 4
-#define MAP_SHARED 1
+#define MAP_PRIVATE 2
 #define MAP_TYPE 15
 #define VM_EXEC 4
 #define VM_SHARED 8
 
 #define TYPE_OF_FILE 0170000
 #define REGULAR 0100000
+#define PIPE 0010000
+#define SOCKET 0140000
 
 static __always_inline __u32 access_of(struct file *file)
 {
@@ -33,11 +35,19 @@ static __always_inline __u32 access_of(struct file *file)
 	return flags & O_TRUNC ? operations | RT_WRITE : operations;
 }
 
+/* A pipe or a socket that is in no directory. */
+static __always_inline int nowhere(struct file *file)
+{
+	__u16 type = file->f_inode->i_mode & TYPE_OF_FILE;
+	struct dentry *dentry = file->f_path.dentry;
+	return (type == PIPE || type == SOCKET || type == 0) && dentry->d_parent == dentry;
+}
+
 SEC("lsm/file_open")
 int BPF_PROG(palisade_file_open, struct file *file)
 {
-	if (file->f_flags & OPENED_TO_EXECUTE)
-		return 0; /* its execution is judged */
+	if (file->f_flags & OPENED_TO_EXECUTE || nowhere(file))
+		return 0; /* an execution is judged as such */
 	return ask_file(RT_FILES, access_of(file), file, 0);
 }
 
@@ -111,27 +121,38 @@ static __always_inline long write_exec(void)
 	return ask(begin(RT_PRIVILEGES), RT_WRITE_EXEC_MEMORY);
 }
 
+/*
+ * An argument, read again each time: what is kept over calls lies on the stack, of which
+ * there is not enough on 6.1.
+ */
+#define ARGUMENT(number) (*(volatile __u64 *)&ctx[number])
+
 /* The function that fmod_ret meets has one argument less. */
+static __always_inline __u64 protection(__u64 *ctx)
+{
+	return backends[RT_FILES] == RT_BACKEND_FMOD_RET ? ARGUMENT(1) : ARGUMENT(2);
+}
+
+static __always_inline __u64 kind_of_mapping(__u64 *ctx)
+{
+	return (backends[RT_FILES] == RT_BACKEND_FMOD_RET ? ARGUMENT(2) : ARGUMENT(3)) & MAP_TYPE;
+}
+
 SEC("lsm/mmap_file")
 int palisade_mmap_file(__u64 *ctx)
 {
-	struct file *file = (struct file *)ctx[0];
-	int direct = backends[RT_FILES] == RT_BACKEND_FMOD_RET;
-	__u64 prot = ctx[1], flags = ctx[2];
-	long denied = 0;
-	if (!direct) {
-		prot = ctx[2];
-		flags = ctx[3];
-	}
-	int shared = (flags & MAP_TYPE) != 2; /* MAP_PRIVATE */
-	if ((prot & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && (denied = write_exec()))
-		return denied;
-	if (!file)
+	if ((protection(ctx) & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && write_exec())
+		return refuse(1);
+	if (!ARGUMENT(0))
 		return 0;
-	if (prot & PROT_EXEC && (denied = map_executable(file)))
-		return denied;
-	if (prot & PROT_WRITE && shared)
-		return use(file, RT_WRITE);
+	if (protection(ctx) & PROT_EXEC) {
+		if (ask_file(RT_EXECUTABLES, 0, (struct file *)ARGUMENT(0), RT_MAPPING))
+			return refuse(1);
+		if (ask_file(RT_FILES, RT_MAP_EXECUTABLE, (struct file *)ARGUMENT(0), 0))
+			return refuse(1);
+	}
+	if (protection(ctx) & PROT_WRITE && kind_of_mapping(ctx) != MAP_PRIVATE)
+		return use((struct file *)ARGUMENT(0), RT_WRITE);
 	return 0;
 }
 
@@ -205,39 +226,56 @@ static __always_inline long keep_name(const struct vfsmount *mnt, struct dentry 
 	return settled(number);
 }
 
-static __always_inline long two_ends(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
+/* What is asked of the end that gets a name. */
+static __always_inline long new_end(const struct vfsmount *mnt, struct dentry *to, struct dentry *from)
 {
-	int number = begin(RT_FILES);
-	if (number == NO_ROOM)
-		return refuse(1);
-	if (number >= 0) {
-		object(number, mnt, from, from->d_inode);
-		other_end(number, to_mnt, to);
-		struct scratch *s = scratch_at(number);
-		if (!s)
-			return refuse(1);
-		s->event.query.operations = operation;
-		long denied = settled(number);
-		if (denied)
-			return denied;
-		denied = ask_about(RT_FILES, to->d_inode ? RT_CREATE | RT_DELETE : RT_CREATE, to_mnt, to, to->d_inode ? to->d_inode : from->d_inode, 0);
-		if (denied)
-			return denied;
-	}
-	return keep_name(mnt, from);
+	struct inode *inode = to->d_inode;
+	return ask_about(RT_FILES, inode ? RT_CREATE | RT_DELETE : RT_CREATE, mnt, to, inode ? inode : from->d_inode, 0);
 }
 
+static __always_inline long old_end(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
+{
+	int number = begin(RT_FILES);
+	if (number < 0)
+		return refuse(number == NO_ROOM);
+	object(number, mnt, from, from->d_inode);
+	other_end(number, to_mnt, to);
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return refuse(1);
+	s->event.query.operations = operation;
+	return settled(number);
+}
+
+#define DIRECTORY(number) (((struct path *)ARGUMENT(number))->mnt)
+#define RENAME_EXCHANGE 2
+#define ENTRY(number) ((struct dentry *)ARGUMENT(number))
+
 SEC("lsm/path_link")
-int BPF_PROG(palisade_path_link, struct dentry *old, struct path *dir, struct dentry *dentry)
+int palisade_path_link(__u64 *ctx)
 {
 	/* Links do not cross mounts. */
-	return two_ends(RT_LINK, dir->mnt, old, dir->mnt, dentry);
+	if (old_end(RT_LINK, DIRECTORY(1), ENTRY(0), DIRECTORY(1), ENTRY(2)))
+		return refuse(1);
+	if (new_end(DIRECTORY(1), ENTRY(2), ENTRY(0)))
+		return refuse(1);
+	return keep_name(DIRECTORY(1), ENTRY(0));
 }
 
 SEC("lsm/path_rename")
-int BPF_PROG(palisade_path_rename, struct path *old_dir, struct dentry *old, struct path *new_dir, struct dentry *dentry)
+int palisade_path_rename(__u64 *ctx)
 {
-	return two_ends(RT_RENAME, old_dir->mnt, old, new_dir->mnt, dentry);
+	if (old_end(RT_RENAME, DIRECTORY(0), ENTRY(1), DIRECTORY(2), ENTRY(3)))
+		return refuse(1);
+	if (new_end(DIRECTORY(2), ENTRY(3), ENTRY(1)))
+		return refuse(1);
+	if (ARGUMENT(4) & RENAME_EXCHANGE) {
+		if (old_end(RT_RENAME, DIRECTORY(2), ENTRY(3), DIRECTORY(0), ENTRY(1)))
+			return refuse(1);
+		if (new_end(DIRECTORY(0), ENTRY(1), ENTRY(3)) || keep_name(DIRECTORY(2), ENTRY(3)))
+			return refuse(1);
+	}
+	return keep_name(DIRECTORY(0), ENTRY(1));
 }
 
 SEC("lsm/path_truncate")

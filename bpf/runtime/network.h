@@ -128,13 +128,13 @@ int BPF_PROG(palisade_socket_listen, struct socket *socket)
 	return socket_operation(socket->sk, RT_LISTEN, NULL, 1);
 }
 
-/* TCP that begins with data connects here. */
+/* TCP that begins with data connects here, and SCTP to whom it never met. */
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(palisade_socket_sendmsg, struct socket *socket, struct msghdr *message)
 {
 	void *address = BPF_CORE_READ(message, msg_name);
 	__u32 operations = RT_SEND;
-	if (address && BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN)
+	if (address && (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN || protocol_of(socket->sk) == PROTO_SCTP))
 		operations |= RT_CONNECT;
 	return socket_operation(socket->sk, operations, address, 0);
 }
