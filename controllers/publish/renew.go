@@ -35,5 +35,8 @@ func (n *session) renewal() (Step, bool) {
 		store.Raise(Counter(n.generation.Counter) + 1)
 	}
 	step, ok := store.Again(n.node, n.held)
+	if n.older {
+		step.Digest = n.digest // of what it was sent, not of all there is
+	}
 	return step, ok && n.server.generation(step.Counter).Compare(n.generation) > 0
 }

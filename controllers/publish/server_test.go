@@ -165,6 +165,48 @@ func TestAgentFollows(t *testing.T) {
 	}
 }
 
+// TestOlderAgent: an agent that knows no runtime rules goes on with everything else,
+// and is not bothered by changes of what it cannot read.
+func TestOlderAgent(t *testing.T) {
+	h := newHouse(t, storeOf("node-a"), newMaterial(t), 3)
+	a := h.agent("node-a")
+	a.Older = true
+	stop := run(t, a)
+	readable := func(entries ...snapshot.Row) snapshot.Digest {
+		set := snapshot.NewSet()
+		for _, r := range append(entries, snapshot.MetaRow{Node: "node-a"}) {
+			set.Put(snapshot.Encode(r))
+		}
+		return set.Digest()
+	}
+	follows := func(want snapshot.Digest, transfers int) func() bool {
+		return func() bool {
+			_, set := a.State()
+			n := h.tracker.Node("node-a")
+			counter, _ := h.store.Progress("node-a", n.Held)
+			return set.Digest() == want && n.Known && counter == h.store.Counter() && len(a.Transfers()) == transfers
+		}
+	}
+	poll.Holds(t, "the first snapshot", follows(readable(), 1))
+	runtime := snapshot.RuntimePodRow{UID: "u", Namespace: "shop", Name: "web"}
+	h.store.Publish(time.Now(), snapshot.Delta{}, map[model.NodeName]snapshot.Delta{
+		"node-a": snapshot.Diff(snapshot.NewSet(), snapshot.NewSet(snapshot.Encode(runtime))),
+	})
+	poll.Holds(t, "what it cannot read counts as held, and is not sent", follows(readable(), 1))
+	addr := snapshot.AddressRow{Addr: netip.MustParseAddr("10.0.0.1"), Namespace: "shop", Name: "web", UID: "u"}
+	h.publish("10.0.0.1")
+	poll.Holds(t, "what it can read", follows(readable(addr), 2))
+	stop()
+	poll.Holds(t, "noticing that the agent is gone", func() bool { return !h.tracker.Node("node-a").Connected })
+	stop = run(t, a)
+	poll.Holds(t, "the same agent again is sent nothing", follows(readable(addr), 2))
+	stop()
+	a.Older = false
+	poll.Holds(t, "noticing that it is gone again", func() bool { return !h.tracker.Node("node-a").Connected })
+	run(t, a)
+	poll.Holds(t, "after its upgrade it gets everything", follows(readable(addr, runtime), 3))
+}
+
 // TestNewLeader: another store that came to the same state by another way goes
 // on with deltas.
 func TestNewLeader(t *testing.T) {

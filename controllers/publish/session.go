@@ -39,6 +39,7 @@ type session struct {
 	digest snapshot.Digest
 	known  bool
 	signer snapshot.KeyID // who signed that
+	older  bool           // it knows no runtime rules
 	// generation is what the agent calls it.
 	generation snapshot.Generation
 	inFlight   *wire.Transfer // sent and not answered
@@ -67,6 +68,7 @@ func (s *Server) Stream(stream wire.Snapshots_StreamServer) error {
 		return status.Errorf(codes.FailedPrecondition, "agent reads formats %v, controller writes %d", hello.GetFormats(), snapshot.Format)
 	}
 	session := &session{server: s, node: model.NodeName(node), stream: stream, cancel: cancel}
+	session.older = !slices.Contains(hello.GetCapabilities(), wire.CapabilityRuntime)
 	return session.run(ctx, hello, messages)
 }
 
@@ -188,8 +190,13 @@ func (n *session) open(hello *wire.Hello) error {
 			Message: fmt.Sprintf("the agent holds generation %s and would refuse %s as a replay: annotate the Lease palisade-controller with a higher palisade.dev/epoch", held, n.server.generation(n.server.Store.Counter())),
 		})
 	}
+	// It was sent this generation without what it could not read then; all of it comes
+	// under a new one.
+	if !n.known && held.Epoch == ours.Epoch && held.Term == ours.Term && !n.older {
+		n.server.Store.Raise(Counter(held.Counter) + 1)
+	}
 	return n.stream.Send(&wire.ControllerMessage{Body: &wire.ControllerMessage_Welcome{Welcome: &wire.Welcome{
-		Version: n.server.Version, Format: snapshot.Format, ReportSeconds: reportSeconds,
+		Version: n.server.Version, Format: snapshot.Format, ReportSeconds: reportSeconds, Capabilities: n.capabilities(),
 	}}})
 }
 
@@ -198,7 +205,7 @@ func (n *session) send() error {
 	if n.inFlight != nil || n.refused > 0 && n.server.Store.Counter() <= n.refused {
 		return nil
 	}
-	step, ok := n.server.Store.Next(n.node, n.held, n.known)
+	step, ok := n.next()
 	if !ok {
 		step, ok = n.renewal()
 	}
@@ -208,6 +215,31 @@ func (n *session) send() error {
 	base := n.digest
 	n.inFlight, n.step = n.server.transfer(n.node, step, &base), step.Counter
 	return n.inFlight.Messages(n.stream.Send)
+}
+
+// capabilities are those that both sides have.
+func (n *session) capabilities() []string {
+	if n.older {
+		return nil
+	}
+	return []string{wire.CapabilityRuntime}
+}
+
+// next is what the agent lacks. One that knows no runtime rules gets whole snapshots
+// without them, and none where nothing else has changed: that it is older is for the
+// time of an upgrade.
+func (n *session) next() (Step, bool) {
+	step, ok := n.server.Store.Next(n.node, n.held, n.known)
+	if !n.older || !ok && n.known {
+		return step, ok
+	}
+	step, ok = n.server.Store.WithoutRuntime(n.node)
+	if !ok || step.Digest != n.digest {
+		return step, ok
+	}
+	n.held, n.known = step.Counter, true
+	n.server.Tracker.acknowledged(n.node, n.held)
+	return Step{}, false
 }
 
 func (n *session) receive(m *wire.AgentMessage) error {

@@ -317,6 +317,21 @@ func (s *Store) full(own *snapshot.Set) snapshot.Delta {
 	return snapshot.Delta{Upserts: entries}
 }
 
+// WithoutRuntime returns the step from nothing to the newest state of a node, less
+// what only agents with the capability runtime can read; false if the node is not
+// known.
+func (s *Store) WithoutRuntime(node model.NodeName) (Step, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set, ok := s.nodes[node]
+	if !ok {
+		return Step{}, false
+	}
+	d := s.full(set)
+	d.Upserts = slices.DeleteFunc(slices.Clone(d.Upserts), snapshot.Entry.NeedsRuntime)
+	return Step{Counter: s.counter, Digest: snapshot.NewSet(d.Upserts...).Digest(), Full: true, Delta: d}, true
+}
+
 // after returns the index of the first log entry after a state, and whether the
 // log remembers that state.
 func (s *Store) after(held Counter) (int, bool) {

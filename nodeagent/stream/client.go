@@ -105,7 +105,9 @@ type session struct {
 }
 
 func (s *session) greet() (*wire.Welcome, error) {
-	hello := &wire.Hello{Node: s.client.Node, Version: s.client.Version, Formats: []uint32{snapshot.Format}}
+	hello := &wire.Hello{
+		Node: s.client.Node, Version: s.client.Version, Formats: []uint32{snapshot.Format}, Capabilities: []string{wire.CapabilityRuntime},
+	}
 	if held, ok := s.client.Handler.Held(); ok {
 		hello.Generation, hello.Digest = wire.FromGeneration(held.Generation), held.Digest[:]
 	}

@@ -42,6 +42,10 @@ const (
 	ReasonInternal = "InternalError"
 )
 
+// CapabilityRuntime is announced by agents that know the tables of runtime rules. Those
+// that do not are sent snapshots without these (snapshot.Entry.NeedsRuntime).
+const CapabilityRuntime = "runtime"
+
 // The types of the conditions of a Report that status reads.
 const (
 	// ConditionEnforcing: as far as the agent can tell, what the node enforces is its

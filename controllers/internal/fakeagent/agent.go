@@ -30,6 +30,8 @@ type Agent struct {
 	Keys       snapshot.Keys
 	// Certificate is what Enroll gave, or another one.
 	Certificate *tls.Certificate
+	// Older is an agent that knows no runtime rules.
+	Older bool
 	// Answer refuses a transfer instead of applying it; nil: everything is applied.
 	Answer func(*wire.Transfer) *wire.Refuse
 
@@ -175,6 +177,9 @@ func (a *Agent) hello() *wire.AgentMessage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h := &wire.Hello{Node: a.Node, Version: "fake", Formats: []uint32{snapshot.Format}}
+	if !a.Older {
+		h.Capabilities = []string{wire.CapabilityRuntime}
+	}
 	if a.set != nil {
 		digest := a.set.Digest()
 		h.Generation, h.Digest = wire.FromGeneration(a.generation), digest[:]
