@@ -76,8 +76,20 @@ func linkDenied(dir string) error {
 }
 
 // loader has the dynamic linker run a program, so that only the linker is executed.
+// The linker does not say why it cannot map a file; mapping it again does.
 func loader(dir string) error {
-	return effect(exec.Command("/lib64/ld-linux-x86-64.so.2", dir+"/dynamic", ran))
+	path := dir + "/dynamic"
+	err := effect(exec.Command("/lib64/ld-linux-x86-64.so.2", path, ran))
+	if err == nil {
+		return nil
+	}
+	fd, oerr := unix.Open(path, unix.O_RDONLY, 0)
+	if oerr != nil {
+		return errors.Join(err, oerr)
+	}
+	defer unix.Close(fd)
+	_, merr := unix.Mmap(fd, 0, 1, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE)
+	return errors.Join(err, merr)
 }
 
 // memfd makes a program that has no file.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -116,14 +117,21 @@ func foreignMount(f func(root, dir string) error) func(dir string) error {
 }
 
 func neighbour() (string, error) {
-	marks, err := filepath.Glob("/proc/[0-9]*/root/run/other")
+	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return "", err
 	}
-	for _, m := range marks {
-		return strings.Split(m, "/")[2], nil
+	last := errNoEffect
+	for _, p := range processes {
+		_, err := os.Stat(p + "/root/run/other")
+		if err == nil {
+			return filepath.Base(p), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			last = err
+		}
 	}
-	return "", fmt.Errorf("%w: no process of another container", errNoEffect)
+	return "", fmt.Errorf("no process of another container: %w", last)
 }
 
 // joinMount enters the other container's mount namespace.

@@ -89,7 +89,7 @@ func (a *Attacker) Begin(name, dir string) (*Attack, error) {
 }
 
 // unhurried is how long an attack may take. Emulation is slow.
-const unhurried = 60 * time.Second
+const unhurried = 3 * time.Minute
 
 // Wait waits for a line that begins so, or for the attack's end.
 func (x *Attack) Wait(prefix string) (string, error) {

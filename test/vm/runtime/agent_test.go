@@ -87,7 +87,13 @@ func (a *agent) give(manifests string) snapshot.Generation {
 func (a *agent) start(want snapshot.Generation) {
 	a.t.Helper()
 	a.begin()
-	poll.Until(a.t, "the agent enforces "+want.String(), func() error {
+	a.await(want)
+}
+
+// await waits until the agent that was begun enforces a generation.
+func (a *agent) await(want snapshot.Generation) {
+	a.t.Helper()
+	poll.Pace{Every: 200 * time.Millisecond, For: 8 * time.Minute}.Until(a.t, "the agent enforces "+want.String(), func() error {
 		select {
 		case err := <-a.ended:
 			a.ended <- err
@@ -112,20 +118,6 @@ func (a *agent) last() snapshot.Generation {
 		a.t.Fatalf("nothing in %s", a.state())
 	}
 	return files[0].Commit.Generation
-}
-
-// settle waits until an agent that was begun answers, or for stop.
-func (a *agent) settle(stop <-chan struct{}) {
-	for {
-		if s, err := status(); err == nil && s.Generation != "" {
-			return
-		}
-		select {
-		case <-stop:
-			return
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }
 
 // begin starts the agent's process.
@@ -153,6 +145,8 @@ func (a *agent) stop() {
 	if a.t.Failed() {
 		log, err := os.ReadFile(filepath.Join(a.dir, "log"))
 		a.t.Logf("the agent's log, %v:\n%s", err, tail(string(log), 40))
+		records, err := os.ReadFile(a.records())
+		a.t.Logf("records, %v:\n%s", err, tail(string(records), 6))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"palisade.dev/palisade/test/vm/container"
 )
 
-// Rows of TestKinds, whose pods are made by hand.
+// Rows whose pods are made by hand.
 var (
 	everyContainer = Row{Name: "every-container", Pod: "kinds", Spec: noExec, Attacks: []string{"exec"}}
 	oneContainer   = Row{
@@ -29,21 +29,27 @@ var (
 // configHash is what kubelet calls a static pod by.
 const configHash = "0123456789abcdef0123456789abcdef"
 
-// TestKinds: containers of every kind, and what is none.
-func TestKinds(t *testing.T) {
-	rows := []Row{everyContainer, oneContainer, pauseContainer, systemdNames, staticPod}
-	s := newStage(t, rows)
-	a := newAgent(t, t.TempDir())
-	text, err := Manifests(rows, []string{"kinds", "paused", "systemd"})
-	must(t, err)
-	text += "---\n" + staticManifest("static", configHash)
-	before, err := s.node.Start(container.PodSpec{Namespace: Namespace, Name: "kinds", UID: UID("kinds")})
-	must(t, err)
-	s.pods["kinds"] = &podOnStage{Pod: before}
-	app, err := before.Attacker(container.Spec{Name: "app"})
-	must(t, err)
-	a.enforce(text)
+var kinds = []Row{everyContainer, oneContainer, pauseContainer, systemdNames, staticPod}
 
+// existing is a pod with a container from before the agent.
+type existing struct {
+	pod *container.Pod
+	app *container.Attacker
+}
+
+func (s *stage) before() existing {
+	s.t.Helper()
+	pod, err := s.node.Start(container.PodSpec{Namespace: Namespace, Name: everyContainer.Pod, UID: UID(everyContainer.Pod)})
+	must(s.t, err)
+	s.pods[everyContainer.Pod] = &podOnStage{Pod: pod}
+	app, err := pod.Attacker(container.Spec{Name: "app"})
+	must(s.t, err)
+	return existing{pod, app}
+}
+
+// kinds tries containers of every kind, and what is none.
+func (s *stage) kinds(t *testing.T, was existing) {
+	before, app := was.pod, was.app
 	path := func(r Row) string { return r.Dir("exec") + "/denied" }
 	stops := func(what string, c *container.Container, program string) {
 		t.Helper()

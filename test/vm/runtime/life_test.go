@@ -3,6 +3,7 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -13,28 +14,18 @@ import (
 // life is the policy of the tests here.
 var life = Row{Name: "life", Pod: "life", Spec: noRead + "\n" + noExec, Attacks: []string{"exec", "read"}}
 
-// disk is what outlives the guest.
-const disk = "/disk/runtime"
-
-// TestAgentKilled: what is in force stays when the agent is gone, for pods that
-// there are and for those that start later.
-func TestAgentKilled(t *testing.T) {
-	s := newStage(t, []Row{life})
-	a := newAgent(t, t.TempDir())
-	text, err := Manifests([]Row{life}, []string{"life", "life-later", control})
-	must(t, err)
-	a.enforce(strings.Replace(text, "labels: {pod: life-later}", "labels: {pod: life}", 1))
+// killed kills the agent. What is in force stays, for pods that there are and for those
+// that start later.
+func (s *stage) killed(t *testing.T, a *agent) {
 	s.stopped("with the agent", "life", life)
 	a.stop()
 	s.stopped("after kill -9", "life", life)
 	if out := s.first("life-later", life.Dir("exec")+"/denied"); strings.Contains(out, "ran\n") {
 		t.Errorf("a pod that starts while there is no agent: %s", out)
 	}
-	if o, err := s.pod(control).attacker.Attack("exec", life.Dir("exec")); err != nil || !o.Succeeded {
-		t.Errorf("control: %+v %v", o, err)
+	if o := s.attackOnce(control, "exec", "/rows"); !o.Succeeded {
+		t.Errorf("control: %+v", o)
 	}
-	a.begin()
-	s.stopped("while the agent starts", "life", life)
 }
 
 // stopped tries a row's attacks.
@@ -47,28 +38,21 @@ func (s *stage) stopped(when, pod string, r Row) {
 	}
 }
 
-// TestRuntimeBeforeReboot leaves a policy in force, and on the disk.
-func TestRuntimeBeforeReboot(t *testing.T) {
-	s := newStage(t, []Row{life})
-	must(t, os.MkdirAll(disk, 0o700))
-	a := newAgent(t, disk)
-	text, err := Manifests([]Row{life}, []string{"life"})
-	must(t, err)
-	a.enforce(text)
-	s.stopped("before the reboot", "life", life)
-}
-
-// TestRuntimeAfterReboot: nothing is pinned, no controller answers, and the agent
-// enforces what is on its disk, from the first pod on.
-func TestRuntimeAfterReboot(t *testing.T) {
+// TestAfterReboot comes after TestPolicies on the same disk: nothing is pinned, no
+// controller answers, and the agent enforces what it has.
+func TestAfterReboot(t *testing.T) {
 	if _, err := os.Stat(datapath.DefaultPinDir); err == nil {
 		t.Fatalf("%s is there already", datapath.DefaultPinDir)
 	}
 	s := newStage(t, []Row{life})
-	if out := s.first("control", life.Dir("exec")+"/denied"); out != "ran\n" {
+	if out := s.first("life-later", life.Dir("exec")+"/denied"); out != "ran\n" {
 		t.Fatalf("control: %s", out)
 	}
-	a := newAgent(t, disk)
+	a := newAgent(t, stateDir)
 	a.start(a.last())
 	s.stopped("after the reboot", "life", life)
+	if out := s.first("life-later", life.Dir("exec")+"/denied"); strings.Contains(out, "ran\n") {
+		t.Errorf("a pod that starts: %s", out)
+	}
+	fmt.Println("reboot: enforced from the disk alone")
 }

@@ -35,49 +35,43 @@ func starts() int {
 	return normalStarts
 }
 
-// TestStartRace: the first program of a pod's first container is what the strictest
-// union of the pod's containers forbids. Nobody knows yet which container it is,
-// and every second pod starts while the agent is killed and started.
-func TestStartRace(t *testing.T) {
-	n := starts()
-	row := Row{
-		Name: "race", Pod: "race", Attacks: []string{"exec"},
-		Spec: "subject: {pods: {matchLabels: {pod: race}}, containers: [app]}\n" + noExec,
+// race: the first program of a pod's first container is what the strictest union of
+// the pod's containers forbids, while nobody knows which container it is.
+var race = Row{
+	Name: "race", Pod: "race", Attacks: []string{"exec"},
+	Spec: "subject: {pods: {matchLabels: {pod: race}}, containers: [app]}\n" + noExec,
+}
+
+var raceProgram = race.Dir("exec") + "/denied"
+
+func (s *stage) raceControl() {
+	s.t.Helper()
+	if out := s.first(control+"-start", raceProgram); out != "ran\n" {
+		s.t.Fatalf("control: a pod without a policy printed %s", out)
 	}
-	s := newStage(t, []Row{row})
-	text, err := Manifests([]Row{row}, []string{control})
-	must(t, err)
-	for i := range n {
-		pod := PodManifest("race-"+strconv.Itoa(i), UID("race-"+strconv.Itoa(i)), i+1)
-		text += "---\n" + strings.Replace(pod, "labels: {pod: race-"+strconv.Itoa(i)+"}", "labels: {pod: race}", 1)
-	}
-	a := newAgent(t, t.TempDir())
-	a.enforce(text)
-	program := row.Dir("exec") + "/denied"
-	if out := s.first(control, program); out != "ran\n" {
-		t.Fatalf("control: a pod without a policy printed %s", out)
-	}
-	stopped := 0
-	restarts := newRestarts(a)
-	for i := range n {
-		if i == n/2 {
-			restarts.begin()
-		}
+}
+
+// starts starts the pods from one number to another, which must all be stopped.
+func (s *stage) starts(t *testing.T, from, to int) {
+	for i := from; i < to; i++ {
 		start := s.first
-		if i%byRunc != 0 && n > normalStarts {
+		if i%byRunc != 0 && starts() > normalStarts {
 			start = s.firstQuickly
 		}
-		out := start("race-"+strconv.Itoa(i), program)
+		out := start("race-"+strconv.Itoa(i), raceProgram)
 		if strings.Contains(out, "ran\n") || !strings.Contains(strings.ToLower(out), "not permitted") {
 			t.Errorf("pod %d: %s", i, out)
 			continue
 		}
-		stopped++
+		s.stoppedStarts++
 	}
-	restarts.end()
-	fmt.Printf("start race: ran %d of %d pod starts, %d stopped, %d restarts of the agent in between\n", n, allStarts, stopped, restarts.n)
-	if restarts.n == 0 {
-		t.Error("the agent was never started again in between")
+}
+
+func (s *stage) tellStarts(t *testing.T) {
+	t.Helper()
+	fmt.Printf("start race: ran %d of %d pod starts, %d stopped, half of them while the agent started again\n", starts(), allStarts, s.stoppedStarts)
+	if s.stoppedStarts != starts() {
+		t.Errorf("%d of %d starts were stopped", s.stoppedStarts, starts())
 	}
 }
 
@@ -128,38 +122,4 @@ func starter() error {
 		return err
 	}
 	return unix.Exec(os.Getenv("PROGRAM"), []string{"program"}, nil)
-}
-
-// restarts kills an agent and starts it, again and again.
-type restarts struct {
-	a    *agent
-	n    int
-	stop chan struct{}
-	done chan struct{}
-}
-
-func newRestarts(a *agent) *restarts {
-	return &restarts{a: a, stop: make(chan struct{}), done: make(chan struct{})}
-}
-
-func (r *restarts) begin() {
-	go func() {
-		defer close(r.done)
-		for {
-			r.a.stop()
-			r.a.begin()
-			r.n++
-			r.a.settle(r.stop)
-			select {
-			case <-r.stop:
-				return
-			default:
-			}
-		}
-	}()
-}
-
-func (r *restarts) end() {
-	close(r.stop)
-	<-r.done
 }

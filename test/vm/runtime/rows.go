@@ -152,10 +152,14 @@ var Rows = []Row{
 		Spec: `files: {rules: [{name: memory, action: Deny, operations: [Write], globs: ["/proc/**/mem"]}]}`,
 	},
 	{
-		Name: "foreign-mount", What: "another container's files, through /proc or by joining its mount namespace", Pod: "foreign",
+		Name: "foreign-mount", What: "another container's files, through its process in /proc", Pod: "foreign",
 		Spec: "files: {rules: [{name: outside, action: Deny, origins: [Outside]}]}\nexecutables: {rules: [{name: outside, action: Deny, origins: [Outside]}]}\n" +
-			noPrivilege("JoinNamespace") + "\nsubject: {pods: {matchLabels: {pod: foreign}}, containers: [attacker]}",
-		Attacks: []string{"foreign-mount-read", "foreign-mount-exec", "join-mount"},
+			"subject: {pods: {matchLabels: {pod: foreign}}, containers: [attacker]}",
+		Attacks: []string{"foreign-mount-read", "foreign-mount-exec"},
+	},
+	{
+		Name: "foreign-namespace", What: "joining another container's mount namespace", Pod: "foreign-join", Attacks: []string{"join-mount"},
+		Spec: noPrivilege("JoinNamespace") + "\nsubject: {pods: {matchLabels: {pod: foreign-join}}, containers: [attacker]}",
 	},
 	{Name: "ptrace", What: "another process's memory and descriptors", Pod: "ptrace", Spec: noPrivilege("Ptrace"), Attacks: []string{"ptrace", "process-read", "process-write", "process-memory", "process-file"}},
 	{Name: "user-namespace", What: "a user namespace, and a mount there", Pod: "user", Spec: noPrivilege("UserNamespace"), Attacks: []string{"user-namespace"}},
@@ -164,8 +168,8 @@ var Rows = []Row{
 	{Name: "mounts", What: "mounting and remounting", Pod: "mount", Spec: noPrivilege("Mount"), Attacks: []string{"tmpfs-mount", "remount"}},
 	{Name: "identities", What: "changing user and groups", Pod: "identities", Spec: noPrivilege("SetUser, SetGroup"), Attacks: []string{"set-user", "set-group", "set-groups"}},
 	{
-		Name: "capability", What: "using a capability", Pod: "capability", Attacks: []string{"host-name"},
-		Spec: `privileges: {rules: [{name: admin, action: Deny, operations: [Capability], capabilities: [SYS_ADMIN]}]}`,
+		Name: "capability", What: "using a capability", Pod: "capability", Attacks: []string{"priority"},
+		Spec: `privileges: {rules: [{name: nice, action: Deny, operations: [Capability], capabilities: [SYS_NICE]}]}`,
 	},
 	{Name: "raw-sockets", What: "raw and packet sockets", Pod: "raw", Spec: noPrivilege("RawSocket, PacketSocket"), Attacks: []string{"raw-socket", "raw-socket-6", "packet-socket"}},
 	{Name: "kernel-code", What: "eBPF and modules", Pod: "kernel", Spec: noPrivilege("LoadBPF, LoadModule"), Attacks: []string{"bpf-map", "load-module"}},

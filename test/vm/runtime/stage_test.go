@@ -23,6 +23,8 @@ type stage struct {
 	node *container.Node
 	rows []Row
 	pods map[string]*podOnStage
+
+	stoppedStarts int
 }
 
 type podOnStage struct {
@@ -67,6 +69,7 @@ func (s *stage) pod(name string) *podOnStage {
 		return p
 	}
 	spec := container.PodSpec{Namespace: Namespace, Name: name, UID: UID(name), SharePIDs: strings.Contains(name, "foreign")}
+	spec.Bare = !spec.SharePIDs
 	for _, r := range s.rows {
 		if r.Volume && (r.PodName() == name || strings.HasPrefix(name, control)) {
 			spec.Trees = append(spec.Trees, r.Trees(files)...)
@@ -85,7 +88,9 @@ func (s *stage) pod(name string) *podOnStage {
 	must(s.t, err)
 	defer leak.Close()
 	p.attacker, err = pod.Attacker(container.Spec{Name: "attacker", Leak: leak})
-	must(s.t, err)
+	if err != nil {
+		s.t.Fatalf("pod %s: %v", name, err)
+	}
 	return p
 }
 
@@ -102,7 +107,7 @@ func (s *stage) leaked() string {
 const control = "control"
 
 func controlOf(r Row) string {
-	if r.Pod == "foreign" {
+	if strings.HasPrefix(r.Pod, "foreign") {
 		return control + "-foreign"
 	}
 	return control

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Two policies that deny and accept the same by different rules.
@@ -17,42 +16,30 @@ files: {rules: [{name: secret-1, action: Deny, paths: [$dir/secret]}]}`,
 files: {rules: [{name: secret-2, action: Deny, globs: ["$dir/**ret"]}]}`,
 }
 
-// TestSwaps: while generations change, real opens and execs are judged by the old or
-// the new one, and never by neither.
-func TestSwaps(t *testing.T) {
-	row := Row{Name: "swap", Pod: "swap", Spec: swaps[0], Attacks: []string{"storm"}}
-	s := newStage(t, []Row{row})
-	a := newAgent(t, t.TempDir())
-	texts := make([]string, len(swaps))
-	for i, spec := range swaps {
-		row.Spec = spec
-		text, err := Manifests([]Row{row}, []string{"swap"})
-		must(t, err)
-		texts[i] = text
-	}
-	a.enforce(texts[0])
-	x, err := s.pod("swap").attacker.Begin("storm", row.Dir("storm"))
+func swap(i int) Row {
+	return Row{Name: "swap", Pod: "swap", Spec: swaps[i], Attacks: []string{"storm"}}
+}
+
+// swap starts the agent again with another generation. Meanwhile pods start, and real
+// opens and execs are judged by the old or the new one, and never by neither.
+func (s *stage) swap(t *testing.T, a *agent, manifests string) {
+	dir := swap(0).Dir("storm")
+	x, err := s.pod("swap").attacker.Begin("storm", dir)
 	must(t, err)
 	_, err = x.Wait("ready")
 	must(t, err)
-	n := 0
-	for deadline := time.Now().Add(swapping()); time.Now().Before(deadline); n++ {
-		a.enforce(texts[(n+1)%len(texts)])
-	}
+	want := a.give(manifests)
+	a.begin()
+	s.starts(t, starts()/2, starts())
+	a.await(want)
 	must(t, x.Go())
 	line, err := x.Wait("storm ")
 	must(t, err)
 	o, err := x.Result()
 	must(t, err)
-	fmt.Printf("swaps: %d generations, %s\n", n, strings.TrimPrefix(line, "storm "))
-	if !o.Succeeded || n < 2 {
-		t.Errorf("%d swaps: %+v", n, o)
+	fmt.Printf("swaps: %s\n", strings.TrimPrefix(line, "storm "))
+	if !o.Succeeded {
+		t.Errorf("%+v", o)
 	}
-}
-
-func swapping() time.Duration {
-	if starts() == allStarts {
-		return 5 * time.Minute
-	}
-	return 12 * time.Second
+	s.stopped("after the agent started again", "life", life)
 }
