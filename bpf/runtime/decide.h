@@ -238,30 +238,54 @@ __noinline int obey(__u32 number)
 	return denied;
 }
 
-/* Asks the rules, counts and tells; 0, or what the hook returns to refuse. */
-static __always_inline int settle(rt_judge_by judge, __u32 number)
+/*
+ * Judges the next of the operations that are asked: one may be allowed and another not.
+ * What is outside of the container has no path there, whatever it is called where it is:
+ * it is judged by that name, and as what cannot be resolved. 1 if something is left.
+ */
+static __always_inline int judge_next(rt_judge_by judge, __u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
-		return -EPERM;
+		return 0;
+	__u32 one = s->left & -s->left;
+	judge_operation(judge, s, one);
+	if (s->event.query.origin == RT_OUTSIDE && !(s->event.query.flags & RT_UNRESOLVABLE)) {
+		s->event.query.flags |= RT_UNRESOLVABLE;
+		return 1;
+	}
+	s->left ^= one;
+	return s->left != 0;
+}
+
+__noinline int next_path(__u32 number)
+{
+	return judge_next(rt_judge_paths, number);
+}
+
+__noinline int next_network(__u32 number)
+{
+	return judge_next(rt_judge_network, number);
+}
+
+__noinline int next_privilege(__u32 number)
+{
+	return judge_next(rt_judge_privileges, number);
+}
+
+#define OPERATIONS_AT_ONCE 6
+
+/* Asks the rules about what the scratch holds; not 0 refuses. */
+static __always_inline int settle(int (*next)(__u32 number), __u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return 1;
 	s->event.answer.enforced = s->event.answer.staged = RT_NOTHING;
 	s->left = s->event.query.operations;
-	/*
-	 * An operation of its own each: one may be allowed and another not. What is outside of
-	 * the container has no path there, whatever it is called where it is: it is judged by
-	 * that name, and as what cannot be resolved.
-	 */
-	for (int i = 0; i < 6; i++) {
-		__u32 one = s->left & -s->left;
-		judge_operation(judge, s, one);
-		if (s->event.query.origin == RT_OUTSIDE && !(s->event.query.flags & RT_UNRESOLVABLE)) {
-			s->event.query.flags |= RT_UNRESOLVABLE;
-			continue;
-		}
-		s->left ^= one;
-		if (!s->left)
+	for (int i = 0; i < OPERATIONS_AT_ONCE; i++)
+		if (!next(number))
 			break;
-	}
 	return obey(number);
 }
 
@@ -277,24 +301,9 @@ static __always_inline long refuse(int yes)
 	return answer;
 }
 
-__noinline int settle_path(__u32 number)
-{
-	return settle(rt_judge_paths, number);
-}
-
-__noinline int settle_network(__u32 number)
-{
-	return settle(rt_judge_network, number);
-}
-
-__noinline int settle_privilege(__u32 number)
-{
-	return settle(rt_judge_privileges, number);
-}
-
 static __always_inline long settled(__u32 number)
 {
-	return refuse(settle_path(number));
+	return refuse(settle(next_path, number));
 }
 
 /* For a hook about a privilege that has nothing more to find out. */
@@ -306,7 +315,7 @@ static __always_inline long ask(int number, __u32 operations)
 	if (!s)
 		return refuse(1);
 	s->event.query.operations = operations;
-	return refuse(settle_privilege(number));
+	return refuse(settle(next_privilege, number));
 }
 
 /* For a hook that is about an object. */

@@ -127,33 +127,40 @@ static __always_inline long write_exec(void)
  */
 #define ARGUMENT(number) (*(volatile __u64 *)&ctx[number])
 
-/* The function that fmod_ret meets has one argument less. */
-static __always_inline __u64 protection(__u64 *ctx)
-{
-	return backends[RT_FILES] == RT_BACKEND_FMOD_RET ? ARGUMENT(1) : ARGUMENT(2);
-}
+#define PROTECTION ARGUMENT(1 + !direct)
+#define SHARED ((ARGUMENT(2 + !direct) & MAP_TYPE) != MAP_PRIVATE)
 
-static __always_inline __u64 kind_of_mapping(__u64 *ctx)
+static __always_inline long map_file(__u64 *ctx, const int direct)
 {
-	return (backends[RT_FILES] == RT_BACKEND_FMOD_RET ? ARGUMENT(2) : ARGUMENT(3)) & MAP_TYPE;
-}
-
-SEC("lsm/mmap_file")
-int palisade_mmap_file(__u64 *ctx)
-{
-	if ((protection(ctx) & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && write_exec())
+	if ((PROTECTION & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && write_exec())
 		return refuse(1);
 	if (!ARGUMENT(0))
 		return 0;
-	if (protection(ctx) & PROT_EXEC) {
+	if (PROTECTION & PROT_EXEC) {
 		if (ask_file(RT_EXECUTABLES, 0, (struct file *)ARGUMENT(0), RT_MAPPING))
 			return refuse(1);
 		if (ask_file(RT_FILES, RT_MAP_EXECUTABLE, (struct file *)ARGUMENT(0), 0))
 			return refuse(1);
 	}
-	if (protection(ctx) & PROT_WRITE && kind_of_mapping(ctx) != MAP_PRIVATE)
+	if (PROTECTION & PROT_WRITE && SHARED)
 		return use((struct file *)ARGUMENT(0), RT_WRITE);
+	/* What is mapped is read without anybody being asked again. */
+	if (PROTECTION & PROT_READ && !(PROTECTION & PROT_EXEC))
+		return use((struct file *)ARGUMENT(0), RT_READ);
 	return 0;
+}
+
+SEC("lsm/mmap_file")
+int palisade_mmap_file(__u64 *ctx)
+{
+	return map_file(ctx, 0);
+}
+
+/* The function that fmod_ret meets has one argument less. */
+SEC("lsm/mmap_file")
+int palisade_mmap_file_direct(__u64 *ctx)
+{
+	return map_file(ctx, 1);
 }
 
 SEC("lsm/file_mprotect")

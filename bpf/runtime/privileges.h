@@ -42,7 +42,7 @@ int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, i
 	s->quiet = options & CAPABLE_QUIETLY;
 	if (capability == CAPABILITY_ADMIN && joins_namespace(bpf_get_current_task_btf()))
 		s->event.query.operations |= RT_JOIN_NAMESPACE;
-	return refuse(settle_privilege(number));
+	return refuse(settle(next_privilege, number));
 }
 
 SEC("lsm/task_fix_setuid")

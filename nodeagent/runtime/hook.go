@@ -136,6 +136,9 @@ func (h *hook) exists(means events.Backend, kernel *btf.Spec) (bool, error) {
 	if proto, ok := f.Type.(*btf.FuncProto); ok && h.name == "inode_setattr" && len(proto.Params) == 2 {
 		h.variant = "_unmapped"
 	}
+	if h.name == "mmap_file" && means == events.FmodRet {
+		h.variant = "_direct"
+	}
 	return true, nil
 }
 
