@@ -61,12 +61,10 @@ type Bound struct {
 
 // Process is what the kernel remembers of a process in a container.
 type Process struct {
-	Chain   RuntimeChainOf
-	Host    uint64
-	Script  [5]uint64
-	Scripts uint32
-	Flags   uint32
-	Answer  RuntimeAnswer
+	Chain RuntimeChainOf
+	Host  uint64
+	Flags uint32
+	Pad   uint32
 }
 
 // ProcessSetup is the bit of Process.Flags of the container runtime's own processes.

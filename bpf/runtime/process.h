@@ -21,15 +21,11 @@
 /* What it runs was told, so that its end is, too. */
 #define PROCESS_TOLD 4U
 
-#define SCRIPTS 5 /* as many as the kernel follows */
-
 struct process {
 	struct rt_chain chain;
-	__u64 host;	       /* of a process in setup: the mount namespace of who put it here */
-	__u64 script[SCRIPTS]; /* fingerprints of what an exec that goes on went through */
-	__u32 scripts;
+	__u64 host; /* of a process in setup: the mount namespace of who put it here */
 	__u32 flags;
-	struct rt_answer answer; /* to the exec that goes on */
+	__u32 pad;
 };
 
 struct {
