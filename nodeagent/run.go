@@ -172,7 +172,7 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	p.start(func(ctx context.Context) error { return dp.Flows(ctx, a, hub) })
 	if k, ok := dp.(runtimeKernel); ok {
 		p.loop(func(ctx context.Context) {
-			every(ctx, hostEvery, func() { a.SetBackends(k.Backends()) })
+			every(ctx, hostEvery, func() { a.SetBackends(k.Backends(), k.UnknownPods()) })
 		})
 		a.found(fromKernel, withoutPackets(k.NetworkLacks()))
 		p.start(func(ctx context.Context) error { return k.Operations(ctx, a, hub) })

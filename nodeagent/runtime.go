@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/datapath"
@@ -28,14 +27,18 @@ type runtimeKernel interface {
 	Backends() Sections
 	// Operations hands on what was reported, until ctx ends.
 	Operations(ctx context.Context, a *Agent, hub *flows.Hub) error
+	// UnknownPods says what becomes of pods that the snapshot does not know.
+	UnknownPods() string
 	// NetworkLacks is why packets are not judged; nil if they are.
 	NetworkLacks() error
 }
 
-// SetBackends records by which means runtime rules are enforced here.
-func (a *Agent) SetBackends(s Sections) {
+// SetBackends records by which means runtime rules are enforced here, and what becomes
+// of pods that the snapshot does not know.
+func (a *Agent) SetBackends(s Sections, unknownPods string) {
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
+	a.status.unknownPods = unknownPods
 	if !maps.Equal(a.status.backends, s) {
 		a.status.backends = s
 		a.status.hurry()
@@ -125,7 +128,6 @@ type recorder struct {
 	names     *namer
 	rule      func(bpf.RuleSlot) datapath.Attribution
 	processes *runtime.Processes
-	boot      time.Time
 }
 
 func newRecorder(a *Agent, d *datapath.Datapath, proc string) *recorder {
@@ -219,6 +221,14 @@ func (p *Pinned) Backends() Sections {
 		return out
 	}
 	return nil
+}
+
+// UnknownPods says what becomes of pods that the snapshot does not know.
+func (p *Pinned) UnknownPods() string {
+	if p.runtime == nil {
+		return ""
+	}
+	return string(p.runtime.Unknown())
 }
 
 // NetworkLacks is why packets are not judged; nil if they are.

@@ -39,6 +39,8 @@ type Status struct {
 	Connected   bool        `json:"connected"`
 	Conditions  []Condition `json:"conditions"`
 	LastRefusal string      `json:"lastRefusal,omitempty"`
+	// UnknownPods: allow or deny what pods execute that the snapshot does not know.
+	UnknownPods string `json:"unknownPods,omitempty"`
 }
 
 // Status returns what the agent knows about itself.
@@ -50,6 +52,7 @@ func (a *Agent) Status() Status {
 	}
 	a.status.mu.Lock()
 	defer a.status.mu.Unlock()
+	out.UnknownPods = a.status.unknownPods
 	for _, c := range a.status.conditions() {
 		out.Conditions = append(out.Conditions, Condition{c.GetType(), c.GetHolds(), c.GetReason(), c.GetMessage()})
 	}

@@ -27,16 +27,17 @@ type status struct {
 	now  func() time.Time
 	soon chan struct{}
 
-	mu        sync.Mutex
-	findings  [sources][]host.Finding
-	missing   []facts.Missing
-	guarded   Protection
-	backends  Sections
-	holds     bool // a snapshot is in force
-	audited   bool // the last audit found every hook attached, or attached it
-	counts    Counts
-	lost      uint64 // flow records lost since the last report
-	factsFail error
+	mu          sync.Mutex
+	findings    [sources][]host.Finding
+	missing     []facts.Missing
+	guarded     Protection
+	backends    Sections
+	unknownPods string // what becomes of pods that no snapshot knows
+	holds       bool   // a snapshot is in force
+	audited     bool   // the last audit found every hook attached, or attached it
+	counts      Counts
+	lost        uint64 // flow records lost since the last report
+	factsFail   error
 }
 
 // source is who found something that the node lacks. Each has its own findings, and

@@ -206,6 +206,9 @@ func (r *Runtime) Backends() map[Section]Backend {
 // Prevents reports whether what a section denies does not happen at all.
 func (r *Runtime) Prevents(s Section) bool { return r.Backends()[s].Means.Prevents() }
 
+// Unknown says what becomes of pods that the snapshot does not know.
+func (r *Runtime) Unknown() UnknownPods { return r.config.Unknown }
+
 // Lacks names what cannot be decided here although its section can.
 func (r *Runtime) Lacks() []string {
 	var out []string

@@ -1,0 +1,95 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf"
+
+	"palisade.dev/palisade/nodeagent/datapath"
+)
+
+// InUse lists the maps of the program that judges executions now.
+func (r *Runtime) InUse() (map[ebpf.MapID]bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, at := range r.present {
+		if at.name != "sched_process_exec" {
+			continue
+		}
+		_, p, err := r.array(at)
+		if p == nil || err != nil {
+			return nil, err
+		}
+		defer p.Close()
+		return mapsOf(p)
+	}
+	return nil, nil
+}
+
+// Audit attaches again what somebody detached.
+func (r *Runtime) Audit() (repaired []string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.used == nil {
+		return nil, nil
+	}
+	for _, at := range r.present {
+		again, err := r.auditAt(at)
+		if err != nil {
+			return repaired, err
+		}
+		if again {
+			repaired = append(repaired, at.name)
+		}
+	}
+	return repaired, nil
+}
+
+func (r *Runtime) auditAt(at place) (repaired bool, err error) {
+	array, in, err := r.array(at)
+	if err != nil {
+		return false, err
+	}
+	ours, err := same(in, r.used.by[at.name])
+	if err != nil {
+		return false, err
+	}
+	if !ours {
+		repaired = true
+		if err := array.Put(uint32(0), r.used.by[at.name]); err != nil {
+			return false, fmt.Errorf("hook %s: program array: %w", at.name, err)
+		}
+	}
+	path := filepath.Join(r.config.PinDir, datapath.CompanionLinks+at.key())
+	if _, err := os.Stat(path); err == nil {
+		return repaired, nil
+	}
+	if l := r.links[at.name]; l != nil {
+		delete(r.links, at.name)
+		if err := l.Close(); err != nil {
+			return repaired, err
+		}
+	}
+	return true, r.attachAt(at)
+}
+
+// same compares programs by their numbers, and lets go of the first.
+func same(a, b *ebpf.Program) (bool, error) {
+	if a == nil {
+		return false, nil
+	}
+	defer a.Close()
+	x, err := a.Info()
+	if err != nil {
+		return false, fmt.Errorf("program %s: %w", a, err)
+	}
+	y, err := b.Info()
+	if err != nil {
+		return false, fmt.Errorf("program %s: %w", b, err)
+	}
+	i, _ := x.ID()
+	j, _ := y.ID()
+	return i == j, nil
+}
