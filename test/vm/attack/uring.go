@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -99,8 +100,20 @@ func (r *ring) close() {
 	}
 }
 
-// do submits an operation and waits for its result.
+// do submits an operation and waits for its result. Signals wait until then: Linux 6.1
+// cancels an operation if one is pending each time that it tries to make a worker for it,
+// and on a slow machine those by which Go preempts a thread are enough for that.
 func (r *ring) do(s entry) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, &before); err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }()
 	*at[entry](r.entries, 0) = s
 	*at[uint32](r.queues, r.params.sq.array) = 0
 	mask := *at[uint32](r.queues, r.params.sq.mask)
