@@ -39,10 +39,12 @@ func TestLibrary(t *testing.T) {
 		}
 		controls[s.Policy] = l.control(c, s)
 	}
+	t.Log("controls:", controls)
 	a := newAgent(t, t.TempDir())
 	manifests, err := LibraryManifests()
 	must(t, err)
 	a.enforce(manifests)
+	t.Log("enforced")
 	for _, s := range Library {
 		// Its first program starts under the policy.
 		p := l.pod(s.Policy, s)
