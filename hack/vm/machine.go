@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ type Machine struct {
 	Modules []string          // besides those that every guest gets
 	Disk    string            // an image that outlives the run, made if it is not there; /disk in the guest
 	Env     []string
+	Memory  int           // MiB; 1024 unless set
 	Append  string        // for the kernel's command line
 	Timeout time.Duration // five minutes unless set
 	Console io.Writer     // gets what the guest prints
@@ -37,6 +39,7 @@ var ErrNoExit = errors.New("the guest ended without an exit code")
 
 const (
 	defaultTimeout = 5 * time.Minute
+	defaultMemory  = 1024
 	diskSize       = 512 << 20
 )
 
@@ -145,6 +148,13 @@ func (m Machine) makeDisk(ctx context.Context) error {
 	return nil
 }
 
+func (m Machine) memory() int {
+	if m.Memory == 0 {
+		return defaultMemory
+	}
+	return m.Memory
+}
+
 // boot runs QEMU until the guest switches itself off. The first serial line is the
 // console; the second carries the exit code, where nothing else can write between.
 // One thread runs both processors in turn: with a thread for each, guests that
@@ -152,7 +162,7 @@ func (m Machine) makeDisk(ctx context.Context) error {
 // ("Oops: int3").
 func (m Machine) boot(ctx context.Context, initrd, report string) (string, error) {
 	args := []string{
-		"-accel", "tcg,thread=single", "-cpu", "max", "-m", "1024", "-smp", "2",
+		"-accel", "tcg,thread=single", "-cpu", "max", "-m", strconv.Itoa(m.memory()), "-smp", "2",
 		"-display", "none", "-vga", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
 		"-serial", "stdio", "-serial", "file:" + report,
 		"-kernel", m.Kernel.Image, "-initrd", initrd,

@@ -38,6 +38,7 @@ func main() {
 	flag.Var(&modules, "module", "`NAME` of a kernel module to load, besides the usual ones (repeatable)")
 	flag.Var(&env, "env", "`NAME=VALUE` for the program (repeatable)")
 	flag.StringVar(&m.Disk, "disk", "", "`IMAGE` of a disk that outlives the run, made if missing; /disk in the guest")
+	flag.IntVar(&m.Memory, "memory", 1024, "`MIB` of memory")
 	flag.StringVar(&m.Append, "append", "", "`WORDS` for the kernel's command line")
 	flag.DurationVar(&m.Timeout, "timeout", 5*time.Minute, "after which the machine is stopped")
 	flag.Usage = func() { fmt.Fprint(os.Stderr, usage); flag.PrintDefaults() }

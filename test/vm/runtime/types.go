@@ -40,7 +40,7 @@ var Types = []Type{
 	{Section: "files", Name: "attributes", Match: `operations: [Attributes], paths: [$dir/denied]`, Attack: "chmod-setuid"},
 	{Section: "files", Name: "map-executable", Match: `operations: [MapExecutable], paths: [$dir/code]`, Attack: "map-executable", Base: `operations: [Read], paths: [$dir/code]`},
 	{Section: "files", Name: "from", Match: `operations: [Read], paths: [$dir/secret], from: [/bin/attack]`, Attack: "from"},
-	{Section: "privileges", Name: "capability", Match: `operations: [Capability], capabilities: [SYS_NICE]`, Attack: "priority", Base: `operations: [Capability], capabilities: [SYS_ADMIN, SYS_CHROOT, SETUID, SETGID, SYS_PTRACE, SYS_MODULE, NET_RAW, BPF, PERFMON, DAC_OVERRIDE, SYS_RESOURCE]`},
+	{Section: "privileges", Name: "capability", Match: `operations: [Capability], capabilities: [SYS_NICE]`, Attack: "priority", Base: `operations: [Capability], capabilities: [SYS_ADMIN, SYS_CHROOT, SETUID, SETGID, SYS_PTRACE, SYS_MODULE, NET_RAW, BPF, PERFMON, DAC_OVERRIDE, SETFCAP, SYS_RESOURCE]`},
 	{Section: "privileges", Name: "set-user", Match: `operations: [SetUser]`, Attack: "set-user", Half: 1},
 	{Section: "privileges", Name: "set-group", Match: `operations: [SetGroup]`, Attack: "set-group"},
 	{Section: "privileges", Name: "user-namespace", Match: `operations: [UserNamespace]`, Attack: "user-namespace"},
