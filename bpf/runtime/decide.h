@@ -33,6 +33,17 @@ static __always_inline int needed(const struct rt_subject *s, __u32 section)
 }
 
 /*
+ * A process that a host process is putting here just now: it is in the cgroup before the
+ * tracepoint says so. Every other process of a container has a record, and either another
+ * mount namespace than its parent or a parent in the container.
+ */
+static __always_inline int arrives(struct task_struct *task)
+{
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	return mounts_of(task) == mounts_of(parent) && !bound_to(cgroup_of(parent));
+}
+
+/*
  * Takes a scratch and fills in who asks: its number, NOBODYS if nothing can come of it,
  * or NO_ROOM.
  */
@@ -44,6 +55,8 @@ __noinline int begin(__u32 asked)
 	if (!b)
 		return NOBODYS;
 	struct process *p = process_of(task);
+	if (!p && arrives(task))
+		return NOBODYS;
 	if (p && p->flags & PROCESS_SETUP && (!(asked & BEGIN_EXEC) || p->host == mounts_of(task)))
 		return NOBODYS;
 	struct rt_container container = b->container;
@@ -119,7 +132,6 @@ __noinline int find_other_end(__u32 number)
 	if (!s)
 		return -1;
 	__u64 mnt = s->mnt, dentry = s->dentry;
-	__u32 at = s->path.length & (RT_PATH_BYTES - 1);
 	struct walk w = {
 		.bytes = s->backwards.bytes,
 		.dentry = (void *)dentry,
@@ -128,9 +140,8 @@ __noinline int find_other_end(__u32 number)
 		.position = RT_PATH_BYTES,
 	};
 	bpf_loop(PATH_STEPS, walk_step, &w, 0);
-	__u32 length = (RT_PATH_BYTES - w.position) & (RT_PATH_BYTES - 1);
-	bpf_probe_read_kernel(s->path.bytes + at, length, &w.bytes[w.position & (RT_PATH_BYTES - 1)]);
-	s->event.target_length = length;
+	/* It stays where it is until it is told: behind the path stand zeros that are hashed. */
+	s->event.target_length = (RT_PATH_BYTES - w.position) & (RT_PATH_BYTES - 1);
 	return 0;
 }
 
@@ -210,6 +221,10 @@ __noinline int tell(__u32 number)
 		e->term = h->term;
 	}
 	describe(e, bpf_get_current_task_btf());
+	if (e->target_length) {
+		__u32 length = e->target_length & (RT_PATH_BYTES - 1);
+		bpf_probe_read_kernel(s->path.bytes + (e->path_length & (RT_PATH_BYTES - 1)), length, &s->backwards.bytes[RT_PATH_BYTES - length]);
+	}
 	send_event(s);
 	if (s->executes) {
 		struct process *p = bpf_task_storage_get(&processes, bpf_get_current_task_btf(), NULL, 0);

@@ -133,10 +133,11 @@ SEC("lsm/socket_sendmsg")
 int BPF_PROG(palisade_socket_sendmsg, struct socket *socket, struct msghdr *message)
 {
 	void *address = BPF_CORE_READ(message, msg_name);
+	struct sock *sk = BPF_CORE_READ(socket, sk); /* it may be missing */
 	__u32 operations = RT_SEND;
-	if (address && (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN || protocol_of(socket->sk) == PROTO_SCTP))
+	if (address && (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN || protocol_of(sk) == PROTO_SCTP))
 		operations |= RT_CONNECT;
-	return socket_operation(socket->sk, operations, address, 0);
+	return socket_operation(sk, operations, address, 0);
 }
 
 #define SCTP_BINDS 2 /* the lowest options of these are for binding */
