@@ -43,10 +43,20 @@ static __always_inline int nowhere(struct file *file)
 	return (type == PIPE || type == SOCKET || type == 0) && dentry->d_parent == dentry;
 }
 
+/*
+ * On a mount that the kernel made for itself: overlayfs, which was asked itself, looks
+ * into its layers so, and a memfd has one. Nothing of a mount that was taken away.
+ */
+static __always_inline int of_kernel(struct file *file)
+{
+	const struct mount *mount = mount_of(file->f_path.mnt);
+	return (__u64)BPF_CORE_READ(mount, mnt_ns) > -4096ULL;
+}
+
 SEC("lsm/file_open")
 int BPF_PROG(palisade_file_open, struct file *file)
 {
-	if (file->f_flags & OPENED_TO_EXECUTE || nowhere(file))
+	if (file->f_flags & OPENED_TO_EXECUTE || nowhere(file) || of_kernel(file))
 		return 0; /* an execution is judged as such */
 	return ask_file(RT_FILES, access_of(file), file, 0);
 }
@@ -104,16 +114,22 @@ int BPF_PROG(palisade_file_permission, struct file *file, int mask)
 {
 	if (!(mask & (MAY_READ | MAY_WRITE)) || (file->f_inode->i_mode & TYPE_OF_FILE) != REGULAR)
 		return 0;
-	if (file->f_flags & OPENED_TO_EXECUTE)
+	if (file->f_flags & OPENED_TO_EXECUTE || of_kernel(file))
 		return 0; /* the kernel reads a program that it executes */
 	return use(file, (mask & MAY_READ ? RT_READ : 0) | (mask & MAY_WRITE ? RT_WRITE : 0));
+}
+
+/* What the kernel maps of a program that it executes is judged as an execution. */
+static __always_inline int executed_now(const struct file *file)
+{
+	return BPF_CORE_READ(file, f_flags) & OPENED_TO_EXECUTE;
 }
 
 /* A file that becomes executable memory: as an executable, and as a file. */
 static __always_inline long map_executable(struct file *file)
 {
 	long denied = ask_file(RT_EXECUTABLES, 0, file, RT_MAPPING);
-	return denied ? denied : ask_file(RT_FILES, RT_MAP_EXECUTABLE, file, 0);
+	return denied || executed_now(file) ? denied : ask_file(RT_FILES, RT_MAP_EXECUTABLE, file, 0);
 }
 
 static __always_inline long write_exec(void)
@@ -139,13 +155,13 @@ static __always_inline long map_file(__u64 *ctx, const int direct)
 	if (PROTECTION & PROT_EXEC) {
 		if (ask_file(RT_EXECUTABLES, 0, (struct file *)ARGUMENT(0), RT_MAPPING))
 			return refuse(1);
-		if (ask_file(RT_FILES, RT_MAP_EXECUTABLE, (struct file *)ARGUMENT(0), 0))
+		if (!executed_now((struct file *)ARGUMENT(0)) && ask_file(RT_FILES, RT_MAP_EXECUTABLE, (struct file *)ARGUMENT(0), 0))
 			return refuse(1);
 	}
 	if (PROTECTION & PROT_WRITE && SHARED)
 		return use((struct file *)ARGUMENT(0), RT_WRITE);
 	/* What is mapped is read without anybody being asked again. */
-	if (PROTECTION & PROT_READ && !(PROTECTION & PROT_EXEC))
+	if (PROTECTION & PROT_READ && !(PROTECTION & PROT_EXEC) && !executed_now((struct file *)ARGUMENT(0)))
 		return use((struct file *)ARGUMENT(0), RT_READ);
 	return 0;
 }
