@@ -1,24 +1,23 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"palisade.dev/palisade/hack/vm"
 	"palisade.dev/palisade/test/vm/inside"
 	"palisade.dev/palisade/test/vm/runtime"
 )
 
-// runtimeKernels are where runtime policies are enforced, with the tests on each.
-var runtimeKernels = []struct {
-	version vm.Version
-	run     []string
-}{
-	{"6.1", []string{"TestControls"}},
-	{"6.12", []string{"TestControls"}},
-}
+// runtimeKernels are where runtime policies are enforced.
+var runtimeKernels = []vm.Version{"6.1", "6.12"}
 
 const runtimeTests = "/bin/runtime.test"
 
@@ -26,27 +25,89 @@ const runtimeTests = "/bin/runtime.test"
 func runtimeMachine(t *testing.T) vm.Machine {
 	t.Helper()
 	return vm.Machine{
-		Tools: []string{runtime.Runc, runtime.Echo},
+		Timeout: time.Hour, // a full run; go test has a limit of its own
+		Memory:  2048,      // fifty containers, and what their file systems hold
+		Tools:   []string{runtime.Runc, runtime.Echo},
+		Env:     []string{runtime.FullVariable + "=" + os.Getenv(runtime.FullVariable)},
 		Files: build(t, map[string]program{
-			runtimeTests:    {vm.BuildTests, "palisade.dev/palisade/test/vm/runtime"},
-			runtime.Attack:  {vm.Build, "palisade.dev/palisade/test/vm/attack"},
-			inside.Agent:    {vm.Build, "palisade.dev/palisade/cmd/nodeagent"},
-			inside.Palisade: {vm.Build, "palisade.dev/palisade/cmd/palisade"},
+			runtimeTests:   {vm.BuildTests, "palisade.dev/palisade/test/vm/runtime"},
+			runtime.Attack: {vm.Build, "palisade.dev/palisade/test/vm/attack"},
+			inside.Agent:   {vm.Build, "palisade.dev/palisade/cmd/nodeagent"},
 		}, map[string]string{runtime.Busybox: "/usr/bin/busybox"}),
 	}
 }
 
-// TestRuntime: ways around a runtime policy, in containers, on every kernel.
+// TestRuntime: runtime policies in containers, on every kernel, and after a reboot.
 func TestRuntime(t *testing.T) {
 	m := runtimeMachine(t)
-	for _, k := range runtimeKernels {
-		t.Run(string(k.version), func(t *testing.T) {
-			told := rowLine.FindAllString(run(t, k.version, k.run, runtimeTests, m), -1)
-			for _, line := range told {
-				fmt.Printf("kernel %s: %s\n", k.version, strings.TrimSpace(line))
+	for _, version := range runtimeKernels {
+		t.Run(string(version), func(t *testing.T) {
+			t.Parallel() // a machine keeps one processor busy
+			m := m
+			m.Disk = filepath.Join(t.TempDir(), "disk")
+			console := run(t, version, []string{"TestPolicies"}, runtimeTests, m)
+			tellLines(version, console)
+			results, err := runtime.ParseResults(console)
+			if err != nil {
+				t.Fatal(err)
 			}
+			record(t, version, results)
+			tellLines(version, run(t, version, []string{"TestAfterReboot"}, runtimeTests, m))
 		})
 	}
 }
 
-var rowLine = regexp.MustCompile(`(?m)^[a-z0-9-]+ control=\S+ policy=.*$`)
+// TestRuntimeCost prints what operations cost, against no agent in the same run.
+func TestRuntimeCost(t *testing.T) {
+	tellLines("6.12", run(t, "6.12", []string{"TestCost"}, runtimeTests, runtimeMachine(t)))
+}
+
+// toldLine matches what tests inside print for whoever reads along.
+var toldLine = regexp.MustCompile(`(?m)^([a-z0-9-]+ control=\S+ policy=|start race: |swaps: |reboot: |cost ).*$`)
+
+func tellLines(version vm.Version, console string) {
+	for _, line := range toldLine.FindAllString(strings.ReplaceAll(console, "\r", ""), -1) {
+		fmt.Printf("kernel %s: %s\n", version, line)
+	}
+}
+
+func resultsOf(v vm.Version) string {
+	return filepath.Join("testdata", "runtime-results-"+string(v)+".jsonl")
+}
+
+// record holds results against those on record, which the documents are made of.
+func record(t *testing.T, v vm.Version, results []runtime.Result) {
+	t.Helper()
+	var lines []string
+	for _, r := range results {
+		line, err := r.Line()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, strings.TrimPrefix(line, runtime.ResultMark)+"\n")
+	}
+	if *update {
+		if err := os.WriteFile(resultsOf(v), []byte(strings.Join(lines, "")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(resultsOf(v))
+	if errors.Is(err, os.ErrNotExist) {
+		t.Errorf("kernel %s: nothing on record; go test ./test/vm -run TestRuntime -update", v)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	on := slices.Collect(strings.Lines(string(data)))
+	for _, line := range on {
+		if !slices.Contains(lines, line) {
+			t.Errorf("kernel %s: on record, but not so in this run: %s", v, line)
+		}
+	}
+	for _, line := range lines {
+		if !slices.Contains(on, line) {
+			t.Errorf("kernel %s: not on record (go test ./test/vm -run TestRuntime -update): %s", v, line)
+		}
+	}
+}
