@@ -87,5 +87,9 @@ func as(command string) error {
 		return errors.Join(errNoEffect, err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return parseOutcome(lines[len(lines)-1])
+	last := lines[len(lines)-1]
+	if last == "attack=failed errno="+errnoOf(errKilled) {
+		return errKilled
+	}
+	return parseOutcome(last)
 }

@@ -110,9 +110,9 @@ spec: {subject: {pods: {}}, files: {rules: [{name: token, action: Accept, operat
 	},
 	{
 		Policy: "no-privilege-escalation",
-		Attacks: steps(in(opt, "user-namespace", "join-namespace", "tmpfs-mount", "bind-mount", "detached-mount", "pivot-root", "chroot", "ptrace", "process-read", "process-memory", "process-file", "host-name"),
+		Attacks: steps(in(opt, "user-namespace", "join-namespace", "tmpfs-mount", "bind-mount", "detached-mount", "pivot-root", "chroot", "ptrace", "process-read", "process-memory", "process-file"),
 			on("run", "/usr/bin/sudo")),
-		Passes: in(opt, "set-user"),
+		Passes: in(opt, "set-user", "host-name"),
 	},
 	{
 		Policy:  "no-new-kernel-code",
@@ -138,7 +138,7 @@ spec: {subject: {pods: {}}, files: {rules: [{name: token, action: Accept, operat
 	{
 		Policy: "database-locked-down",
 		Attacks: steps(on("as", "/usr/local/bin/postgres shell /bin/sh"), on("run-copy", "/usr/local/bin/denied"),
-			in("/etc", "write", "create", "delete"), in("/usr/lib", "write"), in(opt, "memfd-exec", "host-name", "tmpfs-mount", "user-namespace", "bpf-map", "write-execute", "uring-setup", "ptrace"),
+			in("/etc", "write", "create", "delete"), in("/usr/lib", "write"), in(opt, "memfd-exec", "priority", "tmpfs-mount", "user-namespace", "bpf-map", "write-execute", "uring-setup", "ptrace"),
 			on("dial", reachable), on("dial-listen", private+":7002"), in(opt, "listen-unbound")),
 		Work:   steps(on("run", "/usr/local/bin/entrypoint"), on("answer", private+":5432")),
 		Passes: on("shell", "/bin/sh"),

@@ -289,7 +289,7 @@ func (l libraryStage) policy(p *podOnStage, s Shipped) string {
 	var through []string
 	for _, step := range s.Attacks {
 		o, err := l.step(p, step)
-		if err != nil || o.Succeeded || (o.Errno != "EPERM" && o.Errno != "SIGKILL") {
+		if err != nil || o.Succeeded || (!refused(o) && o.Errno != "SIGKILL") {
 			through = append(through, step.String())
 			l.t.Logf("%s: %s: errno=%s %v: %s", s.Policy, step, o.Errno, err, o.Said)
 			continue
