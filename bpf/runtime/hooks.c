@@ -216,7 +216,12 @@ static __always_inline int executed(struct task_struct *task, struct linux_binpr
 {
 	if (!bound_to(cgroup_of(task)))
 		return 0;
-	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct process *p = bpf_task_storage_get(&processes, task, NULL, 0);
+	/* A record of its own would keep the tracepoint from saying that this is the runtime. */
+	if (!p && arrives(task))
+		return 0;
+	if (!p)
+		p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!p || (p->flags & PROCESS_SETUP && p->host == mounts_of(task)))
 		return 0;
 	p->flags &= ~PROCESS_SETUP;
