@@ -67,7 +67,7 @@ stage_unit() {
 stage_rego() { gotest -- $REGO; }
 stage_cel() { kubernetes && gotest -timeout=15m -- $CEL; }
 stage_bpf() { as_root "loading BPF programs" && hack/deps.sh cluster && gotest -timeout=20m -p=1 -- $BPF; }
-stage_vm() { hack/deps.sh vm && gotest -timeout=20m -p=1 -- $VM; }
+stage_vm() { hack/deps.sh vm && gotest -timeout=45m -p=1 -- $VM; }
 stage_torn() {
   as_root "loading BPF programs" || return
   mkdir -p bin && go build -o bin/torn ./test/torn && counted bin/torn | tee "$counts.torn"
