@@ -46,10 +46,7 @@ func (r *Runtime) Load(shared map[string]*ebpf.Map, fit func(*ebpf.CollectionSpe
 	}
 	keep := map[string]*ebpf.ProgramSpec{programExisting: spec.Programs[programExisting]}
 	for _, p := range r.present {
-		s, ok := spec.Programs[p.program()]
-		if !ok {
-			return nil, fmt.Errorf("object %s has no program %s", bpf.Hooks.Name, p.program())
-		}
+		s := spec.Programs[p.program()] // Open found that there is one
 		p.shape(s)
 		keep[p.program()] = s
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 
-	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/events"
 )
@@ -51,9 +50,9 @@ func (p place) pass() int32 {
 // dispatcher is what stays attached at a place: it calls the one entry of an array, and
 // lets everything pass where there is none. It is frozen: a change of it means that an
 // upgrade must detach.
-func (p place) dispatcher(like *ebpf.ProgramSpec, array *ebpf.Map) *ebpf.ProgramSpec {
-	spec := &ebpf.ProgramSpec{
-		Name: "palisade_call", License: like.License, Type: like.Type, AttachType: like.AttachType, AttachTo: like.AttachTo,
+func (p place) dispatcher(like kind, array *ebpf.Map) *ebpf.ProgramSpec {
+	return &ebpf.ProgramSpec{
+		Name: "palisade_call", License: like.license, Type: like.program, AttachType: like.attach, AttachTo: like.to,
 		Instructions: asm.Instructions{
 			asm.LoadMapPtr(asm.R2, array.FD()),
 			asm.Mov.Imm(asm.R3, 0),
@@ -62,8 +61,20 @@ func (p place) dispatcher(like *ebpf.ProgramSpec, array *ebpf.Map) *ebpf.Program
 			asm.Return(),
 		},
 	}
+}
+
+// kind is what a dispatcher has in common with what it calls. It is kept, because reading
+// the object again for each place would be most of an agent's start.
+type kind struct {
+	program ebpf.ProgramType
+	attach  ebpf.AttachType
+	to      string
+	license string
+}
+
+func (p place) kind(spec *ebpf.ProgramSpec) kind {
 	p.shape(spec)
-	return spec
+	return kind{spec.Type, spec.AttachType, spec.AttachTo, spec.License}
 }
 
 func (p place) attach(program *ebpf.Program, proc string) (link.Link, error) {
@@ -216,11 +227,7 @@ func (r *Runtime) attachAt(at place) error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("pinned link %s: %w", path, err)
 	}
-	spec, err := bpf.Hooks.Spec()
-	if err != nil {
-		return err
-	}
-	p, err := ebpf.NewProgram(at.dispatcher(spec.Programs[at.program()], r.arrays[at.name]))
+	p, err := ebpf.NewProgram(at.dispatcher(r.kinds[at.name], r.arrays[at.name]))
 	if err != nil {
 		return fmt.Errorf("hook %s: dispatcher: %w", at.name, err)
 	}

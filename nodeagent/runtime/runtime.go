@@ -87,6 +87,7 @@ type Runtime struct {
 	hierarchy hierarchy
 	present   []place
 	absent    []hook
+	kinds     map[string]kind // of present places, by hook
 	unnamed   naming
 
 	mu     sync.Mutex
@@ -103,7 +104,7 @@ var stateMaps = []string{bpf.MapContainers, bpf.MapUnbound, bpf.MapProcesses, bp
 // judged until programs take their place.
 func Open(c Config) (_ *Runtime, err error) {
 	c = c.withDefaults()
-	r := &Runtime{config: c, maps: map[string]*ebpf.Map{}, arrays: map[string]*ebpf.Map{}, links: map[string]link.Link{}}
+	r := &Runtime{config: c, kinds: map[string]kind{}, maps: map[string]*ebpf.Map{}, arrays: map[string]*ebpf.Map{}, links: map[string]link.Link{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -126,6 +127,13 @@ func Open(c Config) (_ *Runtime, err error) {
 	spec, err := r.spec()
 	if err != nil {
 		return nil, err
+	}
+	for _, at := range r.present {
+		s, ok := spec.Programs[at.program()]
+		if !ok {
+			return nil, fmt.Errorf("object %s has no program %s", bpf.Hooks.Name, at.program())
+		}
+		r.kinds[at.name] = at.kind(s)
 	}
 	for _, name := range stateMaps {
 		if r.maps[name], err = openMap(c.stateDir(), spec.Maps[name]); err != nil {

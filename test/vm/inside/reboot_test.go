@@ -4,6 +4,7 @@ package inside
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
+	"palisade.dev/palisade/test/poll"
 )
 
 // What is on the disk that outlives the guest.
@@ -97,21 +99,18 @@ func agentGoesOn(t *testing.T) {
 		<-ended
 		must(t, datapath.Remove(datapath.DefaultPinDir))
 	})
-	poll := time.NewTicker(200 * time.Millisecond)
-	defer poll.Stop()
-	for deadline := time.After(time.Minute); ; {
-		if _, _, code := command(t, Palisade, "host", "--node=guest", "--state-dir="+stateDir); code == 0 {
-			break
-		}
+	poll.Pace{Every: 200 * time.Millisecond, For: 8 * time.Minute}.Until(t, "the agent enforces what is on the disk", func() error {
 		select {
 		case err := <-ended:
 			ended <- err
 			t.Fatalf("the agent ended: %v", err)
-		case <-deadline:
-			t.Fatal("nothing is enforced after a minute")
-		case <-poll.C:
+		default:
 		}
-	}
+		if _, text, code := command(t, Palisade, "host", "--node=guest", "--state-dir="+stateDir); code != 0 {
+			return fmt.Errorf("palisade host: exit %d: %s", code, text)
+		}
+		return nil
+	})
 }
 
 // serveAll answers at both ports with every protocol and family.
