@@ -46,6 +46,9 @@ gotest() {
   go test -json -count=1 "${flags[@]}" $list | "$counts.testsum" -skips test/skips.txt -counts "$counts"
 }
 
+# limit TIME: how long a package may take. Nobody knows beforehand for full counts.
+limit() { [[ -n ${PALISADE_FULL:-} ]] && echo 3h || echo "$1"; }
+
 # counted COMMAND...: a program that is one test.
 counted() {
   if "$@"; then echo 1 0 0 >>"$counts"; else echo 0 1 0 >>"$counts"; return 1; fi
@@ -62,19 +65,19 @@ stage_arch() { gotest -- ./test/arch/...; }
 stage_unit() {
   local unit
   unit=$(comm -23 <(packages ./... | sort) <(packages $ELSEWHERE | sort) | sed "s,^palisade.dev/palisade/*,./,")
-  gotest -timeout=20m ${PALISADE_FAST:+-short} -- $unit
+  gotest -timeout="$(limit 20m)" ${PALISADE_FAST:+-short} -- $unit
 }
 stage_rego() { gotest -- $REGO; }
-stage_cel() { kubernetes && gotest -timeout=15m -- $CEL; }
-stage_bpf() { as_root "loading BPF programs" && hack/deps.sh cluster && gotest -timeout=20m -p=1 -- $BPF; }
-stage_vm() { hack/deps.sh vm && gotest -timeout=45m -p=1 -- $VM; }
+stage_cel() { kubernetes && gotest -timeout="$(limit 15m)" -- $CEL; }
+stage_bpf() { as_root "loading BPF programs" && hack/deps.sh cluster && gotest -timeout="$(limit 20m)" -p=1 -- $BPF; }
+stage_vm() { hack/deps.sh vm && gotest -timeout="$(limit 45m)" -p=1 -- $VM; }
 stage_torn() {
   as_root "loading BPF programs" || return
   mkdir -p bin && go build -o bin/torn ./test/torn && counted bin/torn | tee "$counts.torn"
 }
-stage_controller() { kubernetes && gotest -timeout=15m -p=1 -- $CONTROLLER; }
+stage_controller() { kubernetes && gotest -timeout="$(limit 15m)" -p=1 -- $CONTROLLER; }
 stage_lite() { as_root "making network namespaces" && hack/deps.sh build cluster && counted hack/demo/lite.sh; }
-stage_e2e() { as_root "the local cluster" && kubernetes && gotest -timeout=40m -- ./test/e2e/...; }
+stage_e2e() { as_root "the local cluster" && kubernetes && gotest -timeout="$(limit 40m)" -- ./test/e2e/...; }
 
 run() { # STAGE
   stage=$1

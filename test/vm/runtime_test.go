@@ -25,7 +25,7 @@ const runtimeTests = "/bin/runtime.test"
 func runtimeMachine(t *testing.T) vm.Machine {
 	t.Helper()
 	return vm.Machine{
-		Timeout: time.Hour, // a full run; go test has a limit of its own
+		Timeout: 2 * time.Hour, // a full run; go test has a limit of its own
 		Memory:  2048,      // fifty containers, and what their file systems hold
 		Tools:   []string{runtime.Runc, runtime.Echo},
 		Env:     []string{runtime.FullVariable + "=" + os.Getenv(runtime.FullVariable)},

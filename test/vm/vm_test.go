@@ -108,7 +108,7 @@ func run(t *testing.T, version vm.Version, tests []string, program string, m vm.
 		t.Fatal(err)
 	}
 	var console bytes.Buffer
-	m.Kernel, m.Timeout, m.Console = kernel, max(m.Timeout, 10*time.Minute), io.MultiWriter(&console, &marked{"guest " + string(version) + "| "})
+	m.Kernel, m.Timeout, m.Console = kernel, max(m.Timeout, 30*time.Minute), io.MultiWriter(&console, &marked{"guest " + string(version) + "| "})
 	begin := time.Now()
 	code, err := m.Run(t.Context(), program, "-test.v", "-test.run=^("+strings.Join(tests, "|")+")$")
 	if err != nil {
