@@ -3,11 +3,8 @@ package runtime
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
-
-	"palisade.dev/palisade/nodeagent/datapath"
 )
 
 // InUse lists the maps of the program that judges executions now.
@@ -62,8 +59,7 @@ func (r *Runtime) auditAt(at place) (repaired bool, err error) {
 			return false, fmt.Errorf("hook %s: program array: %w", at.name, err)
 		}
 	}
-	path := filepath.Join(r.config.PinDir, datapath.CompanionLinks+at.key())
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(r.linkPin(at)); err == nil {
 		return repaired, nil
 	}
 	if l := r.links[at.name]; l != nil {
@@ -72,7 +68,7 @@ func (r *Runtime) auditAt(at place) (repaired bool, err error) {
 			return repaired, err
 		}
 	}
-	return true, r.attachAt(at)
+	return true, r.attach([]place{at})[at.name]
 }
 
 // same compares programs by their numbers, and lets go of the first.
