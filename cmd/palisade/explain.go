@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,36 +20,58 @@ type explainOptions struct {
 	judge    judgeFlag
 	from, to string
 	port     string
+	process  processOptions
 	output   string
 }
 
 func newExplain(e *env) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
-		Use:   "explain --from NAMESPACE/POD --to NAMESPACE/POD|ADDRESS --port PORT/PROTOCOL",
-		Short: "Say whether a connection is allowed, and which rule says so",
-		Long: `Explain judges one connection in both directions, the egress of its source and
-the ingress of its destination, and names tier, policy and rule of each.
+		Use:   "explain (--from END --to END --port PORT/PROTOCOL | --pod NAMESPACE/POD --exec PATH|...)",
+		Short: "Say whether a connection or an operation is allowed, and which rule says so",
+		Long: `Explain judges one connection, or one operation of a process, and names tier,
+policy and rule. Exit code: 0 Allow, 3 Deny or Kill, 2 error.
 
-An end is NAMESPACE/POD, ew:NAMESPACE/NAME for an external workload, node:NAME, or
-an address. A port is PORT/tcp, PORT/udp, PORT/sctp, TYPE/icmp, TYPE.CODE/icmp,
-TYPE/icmpv6 or PROTOCOL-NUMBER/ip. Connections are judged as they are after
-translation: name the pod behind a Service and its target port.
+A connection (--from, --to, --port) is judged in both directions, the egress of its
+source and the ingress of its destination. An end is NAMESPACE/POD,
+ew:NAMESPACE/NAME for an external workload, node:NAME, or an address. A port is
+PORT/tcp, PORT/udp, PORT/sctp, TYPE/icmp, TYPE.CODE/icmp, TYPE/icmpv6 or
+PROTOCOL-NUMBER/ip. Connections are judged as they are after translation: name the
+pod behind a Service and its target port.
 
-Exit code: 0 Allow, 3 Deny, 2 error.`,
+An operation (--pod or --node, and one of --exec, --map, --file, --privilege,
+--capability, --connect, --bind, --listen and --send) is judged by runtime policies,
+in each container of the pod or in one (--container). --from is then the file that
+the process executes; without it no rule with from matches. Paths are what the kernel
+resolves them to, seen from the container: where /bin is a link to /usr/bin, as in
+most images, ask about /usr/bin. Whether a node can prevent what is denied is in the
+status of the policy. What a socket does is judged as a connection as well.`,
 		Example: `  # May the frontend reach the database? From files, without a cluster:
   palisade explain -f manifests/ --from shop/frontend --to shop/db --port 5432/tcp
 
   # The same on a live cluster, for scripts:
-  palisade explain --from shop/frontend --to 203.0.113.9 --port 443/tcp -o json`,
+  palisade explain --from shop/frontend --to 203.0.113.9 --port 443/tcp -o json
+
+  # May the database start a shell, or read the password file?
+  palisade explain -f manifests/ --pod shop/db --container postgres --exec /usr/bin/dash --from /usr/bin/postgres
+  palisade explain -f manifests/ --pod shop/db --file /etc/shadow --operation Read`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkFormat(o.output, "table", "json"); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(processFlags, cmd.Flags().Changed) {
+				return o.runProcess(cmd.Context(), e, cmd.Flags())
+			}
+			return o.run(cmd.Context(), e)
+		},
 	}
 	o.source.addFlags(cmd.Flags())
 	o.judge.addFlags(cmd.Flags())
-	cmd.Flags().StringVar(&o.from, "from", "", "who opens the connection")
-	cmd.Flags().StringVar(&o.to, "to", "", "who answers it")
+	cmd.Flags().StringVar(&o.from, "from", "", "who opens the connection; the file that the process executes")
+	cmd.Flags().StringVar(&o.to, "to", "", "who answers it; where a rename or link leads")
 	cmd.Flags().StringVar(&o.port, "port", "", "port and protocol, such as 8080/tcp")
+	o.process.addFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&o.output, "output", "o", "table", "table or json")
 	return cmd
 }
@@ -56,9 +79,6 @@ Exit code: 0 Allow, 3 Deny, 2 error.`,
 func (o *explainOptions) run(ctx context.Context, e *env) error {
 	if o.from == "" || o.to == "" || o.port == "" {
 		return fmt.Errorf("explain: give all of --from, --to and --port")
-	}
-	if err := checkFormat(o.output, "table", "json"); err != nil {
-		return err
 	}
 	port, err := analysis.ParsePort(o.port)
 	if err != nil {

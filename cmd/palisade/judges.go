@@ -29,3 +29,16 @@ func (j *judgeFlag) make(cluster model.Cluster) (analysis.Judge, error) {
 	}
 	return nil, fmt.Errorf("--judge %q: write tables, reference or datapath", j.name)
 }
+
+// makeRuntime returns the chosen judge of processes.
+func (j *judgeFlag) makeRuntime(cluster model.Cluster) (judge.Runtime, error) {
+	switch j.name {
+	case "tables":
+		return judge.RuntimeTables(cluster)
+	case "reference":
+		return judge.RuntimeReference(cluster)
+	case "datapath":
+		return judge.RuntimeDatapath(cluster)
+	}
+	return nil, fmt.Errorf("--judge %q: write tables, reference or datapath", j.name)
+}

@@ -41,4 +41,7 @@ type World struct {
 	// HostPods are the pods with host networking, whose endpoints have no
 	// addresses: these are their nodes'.
 	HostPods map[string][]netip.Addr // by NAMESPACE/NAME
+	// Containers are the names of a pod's containers in the order of its spec, init
+	// containers first and ephemeral ones last.
+	Containers map[string][]string // by NAMESPACE/NAME
 }

@@ -20,7 +20,7 @@ import (
 // World translates the objects. A policy whose expiresAt is not after now is
 // expired; a controller records that in status, and with files nobody does.
 func (o *Objects) World(now time.Time) (*World, error) {
-	w := &World{HostPods: map[string][]netip.Addr{}}
+	w := &World{HostPods: map[string][]netip.Addr{}, Containers: map[string][]string{}}
 	b := &builder{objects: o, world: w}
 	b.namespaces()
 	b.endpoints()
@@ -78,6 +78,7 @@ func (b *builder) endpoints() {
 		if pod.Spec.HostNetwork {
 			b.hostPod(pod)
 		}
+		b.world.Containers[pod.Namespace+"/"+pod.Name] = containersOf(&pod.Spec)
 	}
 	for i := range b.objects.Nodes {
 		node := &b.objects.Nodes[i]
@@ -120,6 +121,20 @@ func (b *builder) hostPod(pod *corev1.Pod) {
 		}
 	}
 	b.world.HostPods[pod.Namespace+"/"+pod.Name] = addrs
+}
+
+func containersOf(spec *corev1.PodSpec) []string {
+	var names []string
+	for _, c := range spec.InitContainers {
+		names = append(names, c.Name)
+	}
+	for _, c := range spec.Containers {
+		names = append(names, c.Name)
+	}
+	for _, c := range spec.EphemeralContainers {
+		names = append(names, c.Name)
+	}
+	return names
 }
 
 func (b *builder) addressGroups() {
