@@ -57,6 +57,7 @@ func (l *live) acceptedSpecs(ctx context.Context, c client.Client, o *manifests.
 	}
 	o.NetworkPolicies = inForce(o.NetworkPolicies, choose, func(p *v1alpha1.NetworkPolicy, from *v1alpha1.NetworkPolicy) { p.Spec = from.Spec })
 	o.ClusterwidePolicies = inForce(o.ClusterwidePolicies, choose, func(p *v1alpha1.ClusterwidePolicy, from *v1alpha1.ClusterwidePolicy) { p.Spec = from.Spec })
+	o.RuntimePolicies = inForce(o.RuntimePolicies, choose, func(p *v1alpha1.RuntimePolicy, from *v1alpha1.RuntimePolicy) { p.Spec = from.Spec })
 	o.Upstream = inForce(o.Upstream, choose, func(p *networkingv1.NetworkPolicy, from *networkingv1.NetworkPolicy) { p.Spec = from.Spec })
 	return nil
 }

@@ -75,6 +75,7 @@ func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Object
 		upstream   networkingv1.NetworkPolicyList
 		policies   v1alpha1.NetworkPolicyList
 		wide       v1alpha1.ClusterwidePolicyList
+		processes  v1alpha1.RuntimePolicyList
 		workloads  v1alpha1.ExternalWorkloadList
 		groups     v1alpha1.AddressGroupList
 	)
@@ -91,6 +92,7 @@ func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Object
 		{&upstream, "NetworkPolicies of networking.k8s.io", nil},
 		{&policies, "NetworkPolicies of " + v1alpha1.GroupName, nil},
 		{&wide, "ClusterwidePolicies", nil},
+		{&processes, "RuntimePolicies", nil},
 		{&workloads, "ExternalWorkloads", nil},
 		{&groups, "AddressGroups", nil},
 	} {
@@ -100,8 +102,8 @@ func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Object
 	}
 	objects := &manifests.Objects{
 		Namespaces: namespaces.Items, Pods: pods.Items, Nodes: nodes.Items, EndpointSlices: slices.Items,
-		NetworkPolicies: policies.Items, ClusterwidePolicies: wide.Items, Upstream: upstream.Items,
-		ExternalWorkloads: workloads.Items, AddressGroups: groups.Items,
+		NetworkPolicies: policies.Items, ClusterwidePolicies: wide.Items, RuntimePolicies: processes.Items,
+		Upstream: upstream.Items, ExternalWorkloads: workloads.Items, AddressGroups: groups.Items,
 	}
 	return objects, l.acceptedSpecs(ctx, c, objects, stderr)
 }

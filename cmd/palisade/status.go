@@ -69,12 +69,19 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 	if err := c.List(ctx, &wide); err != nil {
 		return listError("ClusterwidePolicies", err)
 	}
+	var runtime v1alpha1.RuntimePolicyList
+	if err := c.List(ctx, &runtime); err != nil {
+		return listError("RuntimePolicies", err)
+	}
 	var rows []statusJSON
 	for _, p := range wide.Items {
 		rows = append(rows, statusOf(v1alpha1.ShortClusterwidePolicy+"/"+p.Name, p.Generation, p.Status))
 	}
 	for _, p := range policies.Items {
 		rows = append(rows, statusOf(v1alpha1.ShortNetworkPolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
+	}
+	for _, p := range runtime.Items {
+		rows = append(rows, statusOf(v1alpha1.ShortRuntimePolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
 	}
 	slices.SortFunc(rows, func(a, b statusJSON) int { return cmp.Compare(a.Policy, b.Policy) })
 	if o.output == "json" {

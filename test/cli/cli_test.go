@@ -87,6 +87,12 @@ func TestLive(t *testing.T) {
 		}
 	})
 	t.Run("explain", func(t *testing.T) { explainLive(t, p) })
+	t.Run("explain a process", func(t *testing.T) {
+		stdout, stderr, code := p.run(t, "explain", "--pod", "shop/db", "--exec", "/usr/bin/dash")
+		if code != 3 || !strings.Contains(stdout, "shop/db/main exec /usr/bin/dash: Kill\n  Kill Namespace rtp/shop/db/executables/shell") {
+			t.Errorf("exit %d, %s%s; want 3 and a Kill by the only container's policy", code, stdout, stderr)
+		}
+	})
 	t.Run("status", func(t *testing.T) { statusLive(t, p, env.Config) })
 	t.Run("accepted specs", func(t *testing.T) { acceptedLive(t, p, env.Config) })
 	t.Run("unreachable", func(t *testing.T) {
@@ -134,8 +140,8 @@ func explainLive(t *testing.T, p palisade) {
 
 func statusLive(t *testing.T, p palisade, config *rest.Config) {
 	stdout, stderr, code := p.run(t, "status", "-o", "json")
-	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 2 {
-		t.Errorf("before a controller: exit %d, %s%s; want 0 and both Unknown", code, stdout, stderr)
+	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 3 || !strings.Contains(stdout, `"policy":"rtp/shop/db"`) {
+		t.Errorf("before a controller: exit %d, %s%s; want 0 and all three Unknown", code, stdout, stderr)
 	}
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -213,6 +219,10 @@ func acceptedLive(t *testing.T, p palisade, config *rest.Config) {
 	if code != 3 || !strings.Contains(stderr, "cwp/no-telnet has not been accepted and is in force nowhere") {
 		// The accepted spec of pnp/shop/db isolates for egress as well.
 		t.Errorf("exit %d, %q; want 3, and cwp/no-telnet left out", code, stderr)
+	}
+	_, stderr, code = p.run(t, "explain", "--pod", "shop/db", "--exec", "/usr/bin/dash")
+	if code != 0 || !strings.Contains(stderr, "rtp/shop/db has not been accepted and is in force nowhere") {
+		t.Errorf("exit %d, %q; want 0, and rtp/shop/db left out", code, stderr)
 	}
 }
 
