@@ -33,7 +33,7 @@ type runFlags struct {
 	serverName, namespace       string
 	apiDir, trustDir, tokenFile string
 	http, flowLog               string
-	unbound, unknown            string
+	unbound, unknown, best      string
 	record                      []string
 	verbose, guard              bool
 	eventsPerSecond             uint32
@@ -87,6 +87,7 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.flowLog, "flow-log", "-", "file for flow records as JSON lines; - is standard output; empty: none")
 	fl.StringVar(&f.unbound, "unbound-address", "auto", "addresses of the node's pod ranges that no pod is known to have: auto, deny or allow")
 	fl.StringVar(&f.unknown, "unknown-pods", string(runtime.UnknownAllow), "pods that the snapshot does not know: allow what they execute, or deny it until it does")
+	fl.StringVar(&f.best, "runtime-backend", "auto", "what to try first for runtime rules: lsm, fmod_ret or signal, each with those after it; auto: all of them")
 	fl.StringSliceVar(&f.record, "record", nil, "sections of runtime rules of which everything is reported that is judged, for palisade propose: executables, files, privileges, network")
 	fl.Uint32Var(&f.eventsPerSecond, "events-per-second", 50, "how many flow records a rule may make in a second")
 	fl.BoolVar(&f.guard, "guard-start", true, "keep palisade-cni chained, so that no pod starts before this agent enforces for it")
@@ -116,6 +117,10 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 	if err := unknown.UnmarshalText([]byte(f.unknown)); err != nil {
 		return fmt.Errorf("--unknown-pods: %w", err)
 	}
+	best, err := runtime.ParseBest(f.best)
+	if err != nil {
+		return fmt.Errorf("--runtime-backend: %w", err)
+	}
 	record, err := runtime.ParseSections(f.record)
 	if err != nil {
 		return fmt.Errorf("--record: %w", err)
@@ -136,7 +141,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 				PinDir: f.host.PinDir, EventsPerSecond: f.eventsPerSecond,
 				Layout: layout.Options{Unbound: unbound},
 			}, runtime.Config{
-				Proc: f.host.Proc, EventsPerSecond: f.eventsPerSecond, Unknown: unknown, Record: record,
+				Proc: f.host.Proc, EventsPerSecond: f.eventsPerSecond, Unknown: unknown, Record: record, Best: best,
 			}, log)
 		},
 		Controller: &stream.Enroller{

@@ -87,11 +87,32 @@ func backendOf(n uint8) events.Backend {
 	return events.NoBackend
 }
 
-// Probe finds the best means of each section by trying them: a program of each kind is
-// attached for a moment and must be called.
-func Probe() map[Section]Backend {
+// errBest says what the best means may be.
+var errBest = errors.New("want lsm, fmod_ret or signal")
+
+// best are the means that hold for all sections, from the best on.
+var best = []events.Backend{events.LSM, events.FmodRet, events.Signal}
+
+// ParseBest reads the name of the means to begin with; "auto" is the best of all.
+func ParseBest(name string) (events.Backend, error) {
+	if name == "auto" {
+		return best[0], nil
+	}
+	if !slices.Contains(best, events.Backend(name)) {
+		return "", fmt.Errorf("%q: %w, or auto", name, errBest)
+	}
+	return events.Backend(name), nil
+}
+
+// Probe finds the best means of each section by trying them from one on: a program of
+// each kind is attached for a moment and must be called.
+func Probe(from events.Backend) map[Section]Backend {
 	var why []string
-	for _, means := range []events.Backend{events.LSM, events.FmodRet} {
+	for i, means := range best[:len(best)-1] {
+		if i < slices.Index(best, from) {
+			why = append(why, fmt.Sprintf("%s: not wanted (--runtime-backend=%s)", means, from))
+			continue
+		}
 		err := tryMeans(means)
 		if err == nil {
 			return all(Backend{Means: means, Detail: strings.Join(why, "; ")})

@@ -234,6 +234,8 @@ func operation(name string, args []string) error {
 	case "read":
 		_, err := os.ReadFile(args[0])
 		return err
+	case "connect", "send", "bind", "listen":
+		return network(name, args[0])
 	}
 	return fmt.Errorf("no operation %q", name)
 }

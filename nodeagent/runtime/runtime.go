@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"palisade.dev/palisade/bpf"
+	"palisade.dev/palisade/nodeagent/events"
 )
 
 // UnknownPods says what becomes of a pod that the snapshot does not know.
@@ -50,8 +51,8 @@ type Config struct {
 	Record          []Section
 	EventsPerSecond uint32
 	Log             logr.Logger
-	// Backends instead of those that probing would find.
-	Backends map[Section]Backend
+	// Best is the means to begin with when looking for what the kernel offers.
+	Best events.Backend
 }
 
 const defaultEventsPerSecond = 50
@@ -65,6 +66,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Unknown == "" {
 		c.Unknown = UnknownAllow
+	}
+	if c.Best == "" {
+		c.Best = best[0]
 	}
 	if c.EventsPerSecond == 0 {
 		c.EventsPerSecond = defaultEventsPerSecond
@@ -110,9 +114,7 @@ func Open(c Config) (_ *Runtime, err error) {
 			err = errors.Join(err, r.Close())
 		}
 	}()
-	if r.backends = c.Backends; r.backends == nil {
-		r.backends = Probe()
-	}
+	r.backends = Probe(c.Best)
 	if r.hierarchy, err = findHierarchy(c.Proc); err != nil {
 		return nil, err
 	}
