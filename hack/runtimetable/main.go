@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -91,12 +92,12 @@ func put(page, name, table string) (string, error) {
 
 var actions = []string{runtime.Accept, runtime.Audit, runtime.Deny, runtime.Kill}
 
-// rules is the table of rule types by actions. A cell says by which backend, with
-// what effect, and on which kernels that was tested.
+// rules is the table of rule types by actions. A cell says with what effect, by which
+// backends, and on which kernels that was tested.
 func rules(results []runtime.Result) string {
 	type key struct{ section, kind, action string }
 	var order []key // without the action
-	cells := map[key]map[string][]string{}
+	cells := map[key]map[how][]string{}
 	for _, r := range results {
 		if r.Section == "" {
 			continue
@@ -107,11 +108,11 @@ func rules(results []runtime.Result) string {
 		}
 		k := key{r.Section, r.Type, r.Action}
 		if cells[k] == nil {
-			cells[k] = map[string][]string{}
+			cells[k] = map[how][]string{}
 		}
-		how := r.Backend + ": " + r.Result
-		if !slices.Contains(cells[k][how], r.Kernel) {
-			cells[k][how] = append(cells[k][how], r.Kernel)
+		h := how{r.Result, r.Backend}
+		if !slices.Contains(cells[k][h], r.Kernel) {
+			cells[k][h] = append(cells[k][h], r.Kernel)
 		}
 	}
 	slices.SortStableFunc(order, func(a, b key) int {
@@ -129,16 +130,37 @@ func rules(results []runtime.Result) string {
 	return b.String()
 }
 
-func cell(hows map[string][]string) string {
+// how is an effect, and what brought it about.
+type how struct{ result, backend string }
+
+// backends are named in this order, the best first.
+var backends = []string{"lsm", "fmod_ret", "cgroup", "signal"}
+
+func cell(hows map[how][]string) string {
 	if len(hows) == 0 {
 		return "not tested"
 	}
-	var parts []string
-	for how, kernels := range hows {
-		slices.SortFunc(kernels, byVersion)
-		parts = append(parts, fmt.Sprintf("%s (%s)", how, strings.Join(kernels, ", ")))
+	// Backends with the same effect on the same kernels are named together.
+	type group struct{ result, kernels string }
+	var order []group
+	by := map[group][]string{}
+	for _, backend := range backends {
+		for _, h := range slices.SortedFunc(maps.Keys(hows), func(a, b how) int { return strings.Compare(a.result, b.result) }) {
+			if h.backend != backend {
+				continue
+			}
+			slices.SortFunc(hows[h], byVersion)
+			g := group{h.result, strings.Join(hows[h], ", ")}
+			if by[g] == nil {
+				order = append(order, g)
+			}
+			by[g] = append(by[g], backend)
+		}
 	}
-	slices.Sort(parts)
+	var parts []string
+	for _, g := range order {
+		parts = append(parts, fmt.Sprintf("%s: %s (%s)", g.result, strings.Join(by[g], ", "), g.kernels))
+	}
 	return strings.Join(parts, "; ")
 }
 

@@ -12,6 +12,9 @@ func TestTables(t *testing.T) {
 		{Kernel: "6.12", Section: "files", Type: "read", Action: "Deny", Backend: "lsm", Result: runtime.Prevented},
 		{Kernel: "6.1", Section: "files", Type: "read", Action: "Deny", Backend: "lsm", Result: runtime.Prevented},
 		{Kernel: "6.18", Section: "executables", Type: "path", Action: "Deny", Backend: "signal", Result: runtime.Killed},
+		{Kernel: "6.1", Section: "files", Type: "read", Action: "Deny", Backend: "fmod_ret", Result: runtime.Prevented},
+		{Kernel: "6.12", Section: "files", Type: "read", Action: "Kill", Backend: "fmod_ret", Result: runtime.Killed},
+		{Kernel: "6.12", Section: "files", Type: "read", Action: "Kill", Backend: "lsm", Result: runtime.Killed},
 		{Kernel: "6.1", Row: "bypass-01", What: "a link", Result: runtime.Stopped},
 		{Kernel: "6.12", Row: "bypass-01", What: "a link", Result: runtime.NotStopped, Reason: "so it is"},
 	}
@@ -21,8 +24,8 @@ func TestTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| executables | path | not tested | not tested | signal: killed (6.18) | not tested |\n| files | read |",
-		"| lsm: prevented (6.1, 6.12) |", "# Page\n", "<!-- end of rules -->\nrest\n",
+		"| executables | path | not tested | not tested | killed: signal (6.18) | not tested |\n| files | read |",
+		"| prevented: lsm (6.1, 6.12); prevented: fmod_ret (6.1) | killed: lsm, fmod_ret (6.12) |", "# Page\n", "<!-- end of rules -->\nrest\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in:\n%s", want, got)

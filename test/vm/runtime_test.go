@@ -26,7 +26,7 @@ func runtimeMachine(t *testing.T) vm.Machine {
 	t.Helper()
 	return vm.Machine{
 		Timeout: 2 * time.Hour, // a full run; go test has a limit of its own
-		Memory:  2048,      // fifty containers, and what their file systems hold
+		Memory:  2048,          // fifty containers, and what their file systems hold
 		Tools:   []string{runtime.Runc, runtime.Echo},
 		Env:     []string{runtime.FullVariable + "=" + os.Getenv(runtime.FullVariable)},
 		Files: build(t, map[string]program{
@@ -51,10 +51,35 @@ func TestRuntime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			record(t, version, results)
+			record(t, string(version), results)
 			tellLines(version, run(t, version, []string{"TestAfterReboot"}, runtimeTests, m))
 		})
 	}
+}
+
+// TestBackends: every type of rule with every action, by the means that are there besides
+// the best one. A normal run takes one means on each kernel.
+func TestBackends(t *testing.T) {
+	ran := 0
+	for i, version := range runtimeKernels {
+		for j, backend := range []string{"fmod_ret", "signal"} {
+			if i == j && os.Getenv(runtime.FullVariable) == "" {
+				continue
+			}
+			ran++
+			t.Run(string(version)+"/"+backend, func(t *testing.T) {
+				t.Parallel()
+				m := runtimeMachine(t)
+				m.Env = append(m.Env, runtime.BackendVariable+"="+backend)
+				results, err := runtime.ParseResults(run(t, version, []string{"TestBackends"}, runtimeTests, m))
+				if err != nil {
+					t.Fatal(err)
+				}
+				record(t, string(version)+"-"+backend, results)
+			})
+		}
+	}
+	fmt.Printf("ran %d of 4 pairs of kernels and other backends\n", ran)
 }
 
 // TestRuntimeCost prints what operations cost, against no agent in the same run. It
@@ -76,12 +101,12 @@ func tellLines(version vm.Version, console string) {
 	}
 }
 
-func resultsOf(v vm.Version) string {
-	return filepath.Join("testdata", "runtime-results-"+string(v)+".jsonl")
+func resultsOf(name string) string {
+	return filepath.Join("testdata", "runtime-results-"+name+".jsonl")
 }
 
 // record holds results against those on record, which the documents are made of.
-func record(t *testing.T, v vm.Version, results []runtime.Result) {
+func record(t *testing.T, name string, results []runtime.Result) {
 	t.Helper()
 	var lines []string
 	for _, r := range results {
@@ -92,13 +117,13 @@ func record(t *testing.T, v vm.Version, results []runtime.Result) {
 		lines = append(lines, strings.TrimPrefix(line, runtime.ResultMark)+"\n")
 	}
 	if *update {
-		if err := os.WriteFile(resultsOf(v), []byte(strings.Join(lines, "")), 0o644); err != nil {
+		if err := os.WriteFile(resultsOf(name), []byte(strings.Join(lines, "")), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	data, err := os.ReadFile(resultsOf(v))
+	data, err := os.ReadFile(resultsOf(name))
 	if errors.Is(err, os.ErrNotExist) {
-		t.Errorf("kernel %s: nothing on record; go test ./test/vm -run TestRuntime -update", v)
+		t.Errorf("%s: nothing on record; go test ./test/vm -run %s -update", name, t.Name())
 		return
 	}
 	if err != nil {
@@ -107,12 +132,12 @@ func record(t *testing.T, v vm.Version, results []runtime.Result) {
 	on := slices.Collect(strings.Lines(string(data)))
 	for _, line := range on {
 		if !slices.Contains(lines, line) {
-			t.Errorf("kernel %s: on record, but not so in this run: %s", v, line)
+			t.Errorf("%s: on record, but not so in this run: %s", name, line)
 		}
 	}
 	for _, line := range lines {
 		if !slices.Contains(on, line) {
-			t.Errorf("kernel %s: not on record (go test ./test/vm -run TestRuntime -update): %s", v, line)
+			t.Errorf("%s: not on record (go test ./test/vm -run %s -update): %s", name, t.Name(), line)
 		}
 	}
 }

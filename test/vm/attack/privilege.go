@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,7 @@ func is(err error, now func() int) error {
 
 // priority needs CAP_SYS_NICE.
 func priority(string) error {
+	runtime.LockOSThread() // it is a thread's; never unlocked: the process ends
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, -5); err != nil {
 		return err
 	}

@@ -29,7 +29,10 @@ const (
 	Observed   = "observed"    // it happened, and an event says that a Deny would have stopped it
 	Accepted   = "accepted"    // it happened though the section is isolated; without the rule it does not
 	Stopped    = "stopped"     // a way around works without the policy, and not with it
-	NotStopped = "not stopped" // it works with the policy too, for the reason
+	NotStopped = "not stopped" // it works with the policy too, for the reason if there is one
+
+	KilledAfter = "killed after the fact" // the process ended before it could go on
+	NotObserved = "not observed"          // it happened, and no event says so
 )
 
 // ResultMark begins a line with a result on a guest's console.

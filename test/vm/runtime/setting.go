@@ -13,4 +13,6 @@ const (
 	Module = "/modules/nft_masq.ko"
 	// FullVariable asks for full counts.
 	FullVariable = "PALISADE_FULL"
+	// BackendVariable is by which means an agent begins: see nodeagent run --runtime-backend.
+	BackendVariable = "PALISADE_RUNTIME_BACKEND"
 )
