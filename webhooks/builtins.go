@@ -41,6 +41,18 @@ var builtins = []builtin{
 		call:  callOverlap,
 	},
 	{
+		name:  "palisade.namespaces",
+		doc:   "the names of the namespaces that a subject of a ClusterwidePolicy selects pods of, by the labels that they have now",
+		arity: 1,
+		call:  callNamespaces,
+	},
+	{
+		name:  "palisade.linked",
+		doc:   "where a path leads in images where directories such as /bin are links: {link, path}; {} for a path in none of them",
+		arity: 1,
+		call:  callLinked,
+	},
+	{
 		name:  "palisade.estimate",
 		doc:   "what a policy costs once compiled: {entries, budget, refused}",
 		arity: 2,

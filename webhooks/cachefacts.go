@@ -41,6 +41,19 @@ func (f CacheFacts) Clusterwide(ctx context.Context, tier v1alpha1.Tier, priorit
 	}), nil
 }
 
+// Namespaces returns all namespaces, with their labels.
+func (f CacheFacts) Namespaces(ctx context.Context) ([]model.Namespace, error) {
+	var list corev1.NamespaceList
+	if err := f.Reader.List(ctx, &list); err != nil {
+		return nil, err
+	}
+	var out []model.Namespace
+	for i := range list.Items {
+		out = append(out, translate.Namespace(&list.Items[i]))
+	}
+	return out, nil
+}
+
 // System gathers the system's pods, the nodes, and the policies that may select
 // those pods: every clusterwide one, and those of the system's namespace.
 func (f CacheFacts) System(ctx context.Context) (System, error) {

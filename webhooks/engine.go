@@ -113,12 +113,12 @@ func (e *Engine) Judge(ctx context.Context, req Request) (Verdict, error) {
 		if !rule.judges(req.Kind) {
 			continue
 		}
-		found, err := rule.eval(ctx, req.Kind, req.Object)
+		found, err := rule.eval(ctx, req.Kind, req.Object, req.Old)
 		if err != nil {
 			return Verdict{}, fmt.Errorf("%s could not be applied: %w", rule, err)
 		}
 		if len(found) > 0 && req.Old != nil {
-			had, err := rule.eval(ctx, req.Kind, req.Old)
+			had, err := rule.eval(ctx, req.Kind, req.Old, nil)
 			if err != nil {
 				return Verdict{}, fmt.Errorf("%s could not be applied to the old object: %w", rule, err)
 			}
@@ -136,9 +136,14 @@ func (e *Engine) Judge(ctx context.Context, req Request) (Verdict, error) {
 	return verdict, nil
 }
 
-// eval returns the rule's violations in a fixed order.
-func (r preparedRule) eval(ctx context.Context, kind string, object map[string]any) ([]Violation, error) {
-	input, err := ast.InterfaceToValue(map[string]any{"kind": kind, "object": object})
+// eval returns the rule's violations in a fixed order. Of an object that was before,
+// nobody knows what had been before it.
+func (r preparedRule) eval(ctx context.Context, kind string, object, old map[string]any) ([]Violation, error) {
+	seen := map[string]any{"kind": kind, "object": object}
+	if old != nil {
+		seen["old"] = old
+	}
+	input, err := ast.InterfaceToValue(seen)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 // fakeCluster is Facts and Estimator.
 type fakeCluster struct {
 	clusterwide []v1alpha1.ClusterwidePolicy
+	namespaces  []model.Namespace
 	system      System
 	estimate    Estimate
 	err         error
@@ -39,6 +40,10 @@ func (f *fakeCluster) Clusterwide(ctx context.Context, tier v1alpha1.Tier, prior
 		}
 	}
 	return out, f.wait(ctx)
+}
+
+func (f *fakeCluster) Namespaces(ctx context.Context) ([]model.Namespace, error) {
+	return f.namespaces, f.wait(ctx)
 }
 
 func (f *fakeCluster) System(ctx context.Context) (System, error) { return f.system, f.wait(ctx) }

@@ -12,6 +12,8 @@ import (
 type Facts interface {
 	// Clusterwide returns the ClusterwidePolicy objects of a tier and priority.
 	Clusterwide(ctx context.Context, tier v1alpha1.Tier, priority int32) ([]v1alpha1.ClusterwidePolicy, error)
+	// Namespaces returns all namespaces, with their labels.
+	Namespaces(ctx context.Context) ([]model.Namespace, error)
 	// System returns the policy system itself, as endpoints.
 	System(ctx context.Context) (System, error)
 }
