@@ -64,6 +64,13 @@ func onlyRuntime(name string, subject v1alpha1.ClusterwidePolicySubject) *v1alph
 	return out
 }
 
+// observing is the policy in mode Audit.
+func observing(p *v1alpha1.ClusterwidePolicy) *v1alpha1.ClusterwidePolicy {
+	out := p.DeepCopy()
+	out.Spec.Mode = v1alpha1.ModeAudit
+	return out
+}
+
 func labelled(key, value string) v1alpha1.LabelSelector {
 	return v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{key: v1alpha1.LabelValue(value)}}
 }

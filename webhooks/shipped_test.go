@@ -70,9 +70,25 @@ func TestShippedRules(t *testing.T) {
 	audit := isolating(systemNamespace, "p")
 	audit.Spec.Mode = v1alpha1.ModeAudit
 
+	shop := model.Namespace{Name: "shop", Labels: map[string]string{"team": "a"}}
+	kube := model.Namespace{Name: "kube-system", Labels: map[string]string{"team": "a", "kubernetes.io/metadata.name": "kube-system"}}
+	ofShop := labelled("app", "db")
+	inBin := noShell("shop", "p", ofShop)
+	inBin.Spec.Executables = killing("/bin/dash")
+	allowList := noShell("shop", "p", ofShop)
+	allowList.Spec.Executables = &v1alpha1.ExecutableSection{Default: v1alpha1.ActionDeny}
+	both := noShell("shop", "p", ofShop)
+	both.Spec.Executables.Rules = append(both.Spec.Executables.Rules, v1alpha1.ExecutableRule{
+		RuntimeRule: v1alpha1.RuntimeRule{Name: "mine", Action: v1alpha1.ActionAccept},
+		PathMatch:   v1alpha1.PathMatch{Paths: []v1alpha1.Path{"/usr/bin/dash"}},
+	})
+	everything := noShell("shop", "p", ofShop)
+	everything.Spec.Executables.Rules[0].PathMatch = v1alpha1.PathMatch{}
+
 	tests := map[string]struct {
 		object   any
 		others   []v1alpha1.ClusterwidePolicy
+		in       []model.Namespace
 		estimate Estimate
 		refused  string // part of the only refusal
 		warns    string // part of the only warning
@@ -105,11 +121,41 @@ func TestShippedRules(t *testing.T) {
 		},
 		"runtime of some pods": {object: noShell("shop", "p", labelled("app", "db"))},
 		"runtime of every node": {
-			object:  onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Nodes: &v1alpha1.LabelSelector{}}),
+			object:  observing(onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Nodes: &v1alpha1.LabelSelector{}})),
 			refused: "rule 17 (a subject that is everybody needs an opt-in): spec.subject.nodes: ",
 		},
-		"two that overlap, one about runtime": {
+		"a kill of some nodes": {
+			object:  onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Nodes: &team}),
+			refused: "rule 53 (a kill where the cluster itself runs): spec.runtime: a rule kills processes of nodes: ",
+			warns:   "rule 54 (a clusterwide kill that was never in Audit): spec.runtime.executables: rule shell kills",
+		},
+		"a kill by a label that the cluster's own have": {
+			object:  onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Namespaces: &team}),
+			in:      []model.Namespace{shop, kube},
+			refused: "rule 53 (a kill where the cluster itself runs): spec.runtime: a rule kills processes of namespace kube-system: ",
+			warns:   "rule 54",
+		},
+		"a kill by a label that others have": {
 			object: onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Namespaces: &team}),
+			in:     []model.Namespace{shop, {Name: "kube-system"}},
+			warns:  "rule 54",
+		},
+		"a kill in Kubernetes' own": {
+			object:  noShell("kube-system", "p", ofShop),
+			refused: "rule 53 (a kill where the cluster itself runs): spec: a rule kills processes of namespace kube-system: ",
+		},
+		"a path through a link": {
+			object: inBin,
+			warns:  "rule 49 (a path through a link): spec.executables.rules[shell].paths: /bin/dash: /bin is a link in most images, and rules hold for where links lead: name /usr/bin/dash too",
+		},
+		"an allow-list of nothing": {object: allowList, warns: "rule 51 (an allow-list that lets nothing start): spec.executables.default: "},
+		"one path accepted and killed": {
+			object:  both,
+			refused: "rule 58 (one path both accepted and denied): spec.executables.rules[mine].paths: /usr/bin/dash is accepted here, and rule shell of the same policy has Kill for it",
+		},
+		"a kill of everything": {object: everything, warns: "rule 55 (a kill on what everybody does): spec.executables.rules[shell]: it kills whoever executes anything"},
+		"two that overlap, one about runtime": {
+			object: observing(onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Namespaces: &team})),
 			others: []v1alpha1.ClusterwidePolicy{*denying("q", labelled("stage", "prod"))},
 		},
 		"two that overlap, the other about runtime": {
@@ -131,7 +177,7 @@ func TestShippedRules(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			e := newEngine(t, rules.Modules(), &fakeCluster{clusterwide: tc.others, system: testSystem(), estimate: tc.estimate})
+			e := newEngine(t, rules.Modules(), &fakeCluster{clusterwide: tc.others, namespaces: tc.in, system: testSystem(), estimate: tc.estimate})
 			verdict, err := e.Judge(t.Context(), policyRequest(t, tc.object))
 			if err != nil {
 				t.Fatal(err)
@@ -179,6 +225,34 @@ func TestCutsAreNewOnes(t *testing.T) {
 	other.Ref.Name = "q"
 	if again, _ := cuts(system, other, always); len(again) != 0 {
 		t.Errorf("cut by another policy already, and blamed again: %v", again)
+	}
+}
+
+// Whether a rule was observed before it kills, the object that was there tells.
+func TestKillsAfterAudit(t *testing.T) {
+	team := labelled("team", "a")
+	e := newEngine(t, rules.Modules(), &fakeCluster{})
+	killing := onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Namespaces: &team})
+	other := killing.DeepCopy()
+	other.Spec.Runtime.Executables.Rules[0].Name = "other"
+	for name, tc := range map[string]struct {
+		old   any
+		warns string
+	}{
+		"observed":            {old: observing(killing)},
+		"killed before":       {old: killing},
+		"another was there":   {old: other, warns: "rule shell kills, and was not in Audit before"},
+		"another is observed": {old: observing(other), warns: "rule shell kills, and was not in Audit before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := policyRequest(t, killing)
+			req.Old = policyRequest(t, tc.old).Object
+			verdict, err := e.Judge(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expectOne(t, "warning", verdict.Warnings, tc.warns)
+		})
 	}
 }
 

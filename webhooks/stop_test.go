@@ -184,6 +184,11 @@ func TestTheLibraryIsAdmitted(t *testing.T) {
 					t.Fatal(err)
 				}
 				expectOne(t, "refusal", verdict.Refused, "")
+				for _, w := range verdict.Warnings {
+					if w.Rule.Number == 49 || w.Rule.Number == 55 {
+						t.Errorf("warning: %v", w)
+					}
+				}
 			})
 		}
 	}

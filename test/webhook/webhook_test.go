@@ -138,6 +138,25 @@ func (c *cluster) testRuntime(t *testing.T) {
 	if want := "palisade: rule 17 (a subject that is the whole namespace): spec.subject.pods: "; !strings.Contains(got.all(), want) {
 		t.Errorf("warnings %q, want one with %q", got.all(), want)
 	}
+	// The API server labels every namespace with its name.
+	kill := func(name, namespace string) error {
+		return c.client.Create(t.Context(), &v1alpha1.ClusterwidePolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: v1alpha1.ClusterwidePolicySpec{
+				Tier: v1alpha1.TierAdmin, Priority: 901,
+				Subject: v1alpha1.ClusterwidePolicySubject{Namespaces: &v1alpha1.LabelSelector{MatchLabels: map[string]v1alpha1.LabelValue{
+					corev1.LabelMetadataName: v1alpha1.LabelValue(namespace),
+				}}},
+				Runtime: &v1alpha1.ClusterwideRuntime{RuntimeRules: policy.Spec.RuntimeRules},
+			},
+		})
+	}
+	if err := kill("kill-system", "kube-system"); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "a rule kills processes of namespace kube-system") {
+		t.Errorf("err = %v, want a refusal by rule 53", err)
+	}
+	if err := kill("kill-shop", "shop"); err != nil {
+		t.Errorf("err = %v, want none: shop is nothing of Kubernetes", err)
+	}
 	c.budget.entries.Store(101)
 	defer c.budget.entries.Store(0)
 	large := &v1alpha1.RuntimePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "large"}, Spec: policy.Spec}
