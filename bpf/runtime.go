@@ -43,6 +43,7 @@ func (l *Line) RuntimePeerClause() *RuntimePeerClause {
 }
 func (l *Line) RuntimeBlocks() *RuntimeBlocks { return (*RuntimeBlocks)(unsafe.Pointer(l)) }
 func (l *Line) RuntimeSlots() *RuntimeSlots   { return (*RuntimeSlots)(unsafe.Pointer(l)) }
+func (l *Line) RuntimeRates() *RuntimeRates   { return (*RuntimeRates)(unsafe.Pointer(l)) }
 func (l *Line) RuntimePorts() *RuntimePorts   { return (*RuntimePorts)(unsafe.Pointer(l)) }
 
 // Flags of a word of an answer, in its bits 32 to 39. Above them stands the rank,
@@ -126,7 +127,7 @@ type RuntimeHeader struct {
 	SlotDefault      uint32
 	SlotUnresolvable uint32
 	Rules            uint32
-	Pad              uint32
+	RateBase         uint32
 	Reserved         [2]uint64
 }
 
@@ -158,6 +159,11 @@ type RuntimeRuleset struct {
 // RuntimeSlots is a line of the slots of simple rows.
 type RuntimeSlots struct {
 	Slot [16]uint32
+}
+
+// RuntimeRates is a line of the events a second of rules, by slot.
+type RuntimeRates struct {
+	Rate [16]uint32
 }
 
 // Bits of the value of a row that is one rule without conditions but operations,

@@ -37,7 +37,7 @@ func TestRuntimeLinesAreLines(t *testing.T) {
 		reflect.TypeFor[RuntimeHeader](), reflect.TypeFor[RuntimeWords](), reflect.TypeFor[RuntimeRuleset](),
 		reflect.TypeFor[RuntimeLengths](), reflect.TypeFor[RuntimeKind](), reflect.TypeFor[RuntimeList](),
 		reflect.TypeFor[RuntimeClause](), reflect.TypeFor[RuntimePeerClause](), reflect.TypeFor[RuntimeBlocks](),
-		reflect.TypeFor[RuntimePorts](),
+		reflect.TypeFor[RuntimePorts](), reflect.TypeFor[RuntimeRates](),
 	} {
 		if view.Size() != LineSize {
 			t.Errorf("%s has %d bytes, a line %d", view, view.Size(), LineSize)

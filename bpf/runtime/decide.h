@@ -160,6 +160,38 @@ static __always_inline __u32 flags_of(__u64 word)
 	return word >> 32 & 0xff;
 }
 
+#define REFUSES (RT_DENY | RT_KILL)
+
+/* The rule that a record is about: the one that decides, unless it allows what another would refuse. */
+static __always_inline __u32 told_rule(const struct rt_answer *a)
+{
+	__u64 word = !(flags_of(a->enforced) & REFUSES) && flags_of(a->staged) & REFUSES ? a->staged : a->enforced;
+	return word & WORD_RULE;
+}
+
+/* A rule that is only observed counts what it would have decided, in the counter's other half. */
+static __always_inline void count_staged(const struct rt_answer *a)
+{
+	if (!((flags_of(a->enforced) ^ flags_of(a->staged)) & REFUSES))
+		return;
+	__u32 rule = a->staged & WORD_RULE;
+	struct counter *c = bpf_map_lookup_elem(&counters, &rule);
+	if (c)
+		c->bytes++;
+}
+
+/* How many events a second a rule may make by the tables that judged; 0: they do not say. */
+static __always_inline __u32 rate_of(void *side, __u32 header, __u32 rule)
+{
+	if (!header)
+		return 0;
+	const struct rt_header *h = line(side, header);
+	if (!h->rate_base)
+		return 0;
+	const struct rt_rates *r = line(side, h->rate_base + rule / 16);
+	return r->rate[rule & 15];
+}
+
 /* Whether it is worth a record, and how many a second. */
 static __always_inline __u32 worth(const struct scratch *s, const struct rt_answer *a)
 {
@@ -210,10 +242,14 @@ __noinline int tell(__u32 number)
 		return -1;
 	struct rt_event *e = &s->event;
 	count_word(e->answer.enforced, 0);
+	count_staged(&e->answer);
 	__u32 limit = worth(s, &e->answer);
-	if (!limit || s->quiet || !may_report(e->answer.enforced & WORD_RULE, limit))
+	if (!limit || s->quiet)
 		return 0;
 	void *side = side_of(s->subject.side);
+	__u32 rule = told_rule(&e->answer), rate = side ? rate_of(side, s->subject.header, rule) : 0;
+	if (!may_report(rule, rate ? rate : limit))
+		return 0;
 	struct header *h = side ? line(side, 0) : NULL;
 	if (h) {
 		e->counter = h->counter;

@@ -127,7 +127,7 @@ struct rt_header {
 	__u32 slot_default;
 	__u32 slot_unresolvable;
 	__u32 rules;	     /* how many rule sets there are; 0: nothing to judge */
-	__u32 pad;
+	__u32 rate_base;     /* by slot, events a second; 0: there are none */
 	__u64 reserved[2];
 };
 
@@ -161,6 +161,10 @@ struct rt_ruleset {
 
 struct rt_slots {
 	__u32 slot[16];
+};
+
+struct rt_rates {
+	__u32 rate[16]; /* 0: as the agent has it */
 };
 
 #define RT_RULESET_LINES 5

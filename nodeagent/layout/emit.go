@@ -144,7 +144,7 @@ func (l *Layout) fill(sized image) error {
 	return l.placeRuntime(nil)
 }
 
-// emitPolicy writes records, rows, ranges and the names of rules. Lines that do not
+// emitPolicy writes records, rows, ranges, and the names and rates of rules. Lines that do not
 // change cost nothing on a side.
 func (l *Layout) emitPolicy(c *changes, old *numbers) error {
 	if err := l.emitRecords(c, old); err != nil {
@@ -161,6 +161,7 @@ func (l *Layout) emitPolicy(c *changes, old *numbers) error {
 		}
 		l.im.set(l.im.rules.base+uint32(int(bpf.RuleFirst)+first)/4, line)
 	}
+	l.emitRates()
 	return nil
 }
 

@@ -38,6 +38,7 @@ type image struct {
 	rtRulesets section
 	rtSubjects section
 	rtHeap     section
+	rtRates    section
 }
 
 // The tables' order in the image is the order of the fields above.
@@ -45,7 +46,7 @@ func (im *image) sections() []*section {
 	return []*section{
 		&im.address4, &im.address6, &im.interfaces, &im.range4, &im.range6,
 		&im.slots, &im.cells, &im.records, &im.segments, &im.rules,
-		&im.rtHeader, &im.rtKeys, &im.rtFilter, &im.rtRows, &im.rtRulesets, &im.rtSubjects, &im.rtHeap,
+		&im.rtHeader, &im.rtKeys, &im.rtFilter, &im.rtRows, &im.rtRulesets, &im.rtSubjects, &im.rtHeap, &im.rtRates,
 	}
 }
 

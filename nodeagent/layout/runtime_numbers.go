@@ -174,6 +174,7 @@ func (l *Layout) runtimeSizes(im *image) {
 	im.rtRulesets.lines = uint32(room(len(l.n.runtimeSets), 2)) * bpf.RuntimeRulesetLines
 	im.rtSubjects.lines = uint32(room(int(last)+1, 4))
 	im.rtHeap.lines = uint32(room(heap, 16))
+	im.rtRates.lines = linesFor(int(bpf.RuleFirst)+room(len(l.n.rules.ids), 16), 16)
 }
 
 // runtimeFits reports whether the present image has room for the numbers given out.
@@ -182,5 +183,7 @@ func (l *Layout) runtimeFits() bool {
 	for _, number := range l.n.runtimeKinds {
 		last = max(last, number)
 	}
-	return last < l.im.rtSubjects.lines && uint32(len(l.n.runtimeSets))*bpf.RuntimeRulesetLines <= l.im.rtRulesets.lines
+	return last < l.im.rtSubjects.lines &&
+		linesFor(int(bpf.RuleFirst)+len(l.n.rules.ids), 16) <= l.im.rtRates.lines &&
+		uint32(len(l.n.runtimeSets))*bpf.RuntimeRulesetLines <= l.im.rtRulesets.lines
 }

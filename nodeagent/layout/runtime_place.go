@@ -303,6 +303,20 @@ func (l *Layout) placeKind(number uint32, containers map[string]snapshot.Ruleset
 	return nil
 }
 
+// emitRates writes how many events a second rules may make, by their slots: what a slot
+// is given with a generation is its rule's of that generation.
+func (l *Layout) emitRates() {
+	lines := make([]bpf.Line, l.im.rtRates.lines)
+	for id, row := range l.store.runtime.rules {
+		if slot, ok := l.n.rules.byID[id]; ok {
+			lines[slot/16].RuntimeRates().Rate[slot%16] = row.RateLimit
+		}
+	}
+	for i := range lines {
+		l.im.set(l.im.rtRates.base+uint32(i), lines[i])
+	}
+}
+
 // emitRuntimeHeader writes where the tables are.
 func (l *Layout) emitRuntimeHeader() {
 	im := l.im
@@ -312,7 +326,7 @@ func (l *Layout) emitRuntimeHeader() {
 		RowBase: im.rtRows.base, RowMask: im.rtRows.lines - 1, RulesetBase: im.rtRulesets.base,
 		SubjectBase: im.rtSubjects.base, HeapBase: im.rtHeap.base,
 		SlotDefault: uint32(l.n.runtimeDefault), SlotUnresolvable: uint32(l.n.runtimeUnresolvable),
-		Rules: uint32(len(l.n.runtimeIDs)),
+		Rules: uint32(len(l.n.runtimeIDs)), RateBase: im.rtRates.base,
 	}
 	im.set(im.rtHeader.base, line)
 }

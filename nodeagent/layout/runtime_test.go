@@ -37,8 +37,25 @@ func compareRuntime(t *testing.T, rt *rapid.T, l *Layout, b *rowtest.Runtime, pa
 			rt.Fatalf("pod %s, container %s: %+v: got %+v, want %+v", uid, container, op, got, want)
 		}
 	}
+	compareRates(rt, l, b)
 	if l.im.sum != Sum(l.Lines()) {
 		rt.Fatal("the sum is not that of the lines")
+	}
+}
+
+// compareRates looks at every slot: it has its rule's rate, and a free one has none.
+func compareRates(rt *rapid.T, l *Layout, b *rowtest.Runtime) {
+	lines, want := l.Lines(), map[bpf.RuleSlot]uint32{}
+	for _, row := range b.Rows() {
+		if r, ok := row.(snapshot.RuntimeRuleRow); ok {
+			want[l.n.rules.byID[r.ID]] = r.RateLimit
+		}
+	}
+	base := lines[lines[1].Edges().Reserved[0]].RuntimeHeader().RateBase
+	for slot := range bpf.RuleFirst + bpf.RuleSlot(len(l.n.rules.ids)) {
+		if got := lines[base+uint32(slot)/16].RuntimeRates().Rate[slot%16]; got != want[slot] {
+			rt.Fatalf("slot %d: %d events a second, want %d", slot, got, want[slot])
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -229,8 +230,14 @@ func operation(name string, args []string) error {
 	case "spawn":
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Env = []string{roleVariable + "=app"}
-		cmd.Stdout = os.Stderr
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
 		return cmd.Run()
+	case "spawns":
+		times, err := strconv.Atoi(args[0])
+		for i := 0; i < times && err == nil; i++ {
+			err = operation("spawn", args[1:])
+		}
+		return err
 	case "read":
 		_, err := os.ReadFile(args[0])
 		return err

@@ -110,6 +110,9 @@ func randomRule(t *rapid.T, paths []string) snapshot.RuntimeRuleRow {
 	if bit("operations") {
 		r.Operations = rapid.Uint32Range(0, bits).Draw(t, "bits") & bits
 	}
+	if bit("rate") {
+		r.RateLimit = rapid.Uint32Range(1, 10_000).Draw(t, "events a second")
+	}
 	switch r.Section {
 	case snapshot.SectionPrivileges:
 		if bit("capabilities") {
