@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/snapshot"
 )
@@ -77,6 +79,14 @@ func (n *node) lost() int {
 	return 0
 }
 
+// monotonicSecond is the second that the kernel counts records by.
+func monotonicSecond(t *testing.T) uint64 {
+	t.Helper()
+	var now unix.Timespec
+	must(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &now))
+	return uint64(now.Sec)
+}
+
 // TestRateLimit: a rule makes as many records in a second as it says, also when that
 // changes, and by a new agent; every other is counted as lost.
 func TestRateLimit(t *testing.T) {
@@ -85,9 +95,10 @@ func TestRateLimit(t *testing.T) {
 	b := newBox(t)
 	rule := snapshot.RuntimeRuleRow{Section: snapshot.SectionExecutables, Action: snapshot.RuntimeDeny, Staged: true, Paths: []string{"/bin/denied"}}
 	got, stop := n.read()
-	before, lostBefore := 0, 0
+	before, lostBefore, second := 0, 0, uint64(0)
 	check := func(name string, rate int) {
 		t.Helper()
+		until(t, "another second", func() bool { return monotonicSecond(t) > second })
 		out, err := b.run(t, "/bin/app", "spawns", strconv.Itoa(times), "/bin/denied")
 		if err != nil {
 			t.Fatalf("%s: %q, %v", name, out, err)
@@ -114,6 +125,7 @@ func TestRateLimit(t *testing.T) {
 			t.Errorf("%s: no record", name)
 		}
 		before, lostBefore = before+len(list), lostBefore+lost
+		second = monotonicSecond(t)
 	}
 	rule.RateLimit = 2
 	n.apply([]*box{b}, rule)
