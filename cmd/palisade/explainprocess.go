@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"palisade.dev/palisade/api/v1alpha1"
-	"palisade.dev/palisade/policy/analysis"
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/policy/translate"
 )
@@ -66,14 +65,9 @@ func (o *processOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.ancestors, "ancestor", nil, "a file that the process, or one that it descends from, executed before; may be repeated")
 }
 
-// processQuestion is an operation with the words for it.
-type processQuestion struct {
-	operation, object string
-	op                model.Operation
-}
-
-// questions reads the flags: one operation, or the two ends of a rename or link.
-// From is what the process executes, to where a rename or link leads.
+// questions reads the flags: one operation, or several on a file, of which the kernel
+// asks one after the other. From is what the process executes, to where a rename or
+// link leads.
 func (o *processOptions) questions(flags *pflag.FlagSet, from, to string) ([]processQuestion, error) {
 	ask, err := theOne(flags)
 	if err != nil {
@@ -84,34 +78,23 @@ func (o *processOptions) questions(flags *pflag.FlagSet, from, to string) ([]pro
 			return nil, fmt.Errorf("--%s says nothing about --%s: remove it", f, ask)
 		}
 	}
+	var asked model.Operation
+	if err := o.process(&asked, from); err != nil {
+		return nil, err
+	}
+	if ask == "file" {
+		return o.fileQuestions(asked, to)
+	}
 	var q processQuestion
 	switch ask {
 	case "exec", "map":
-		q, err = o.executable(ask)
-	case "file":
-		q, err = o.fileQuestion()
+		q, err = o.executable(ask, asked)
 	case "privilege", "capability":
-		q, err = o.privilegeQuestion(ask)
+		q, err = o.privilegeQuestion(ask, asked)
 	default:
-		q, err = socketQuestion(ask, flags.Lookup(ask).Value.String())
+		q, err = socketQuestion(ask, flags.Lookup(ask).Value.String(), asked)
 	}
-	if err == nil {
-		err = o.process(&q.op, from)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if to == "" {
-		return []processQuestion{q}, nil
-	}
-	if model.FileOperation(q.op.Bits)&(model.FileRename|model.FileLink) == 0 {
-		return nil, errors.New("--to says nothing about --operation " + q.operation + ": Rename and Link lead somewhere")
-	}
-	other := q
-	other.object = to
-	other.operation += ",Create"
-	other.op.Bits |= uint32(model.FileCreate)
-	return []processQuestion{q, other}, pathOf("to", to, &other.op)
+	return []processQuestion{q}, err
 }
 
 // theOne finds the flag that says what is asked about.
@@ -131,32 +114,50 @@ func theOne(flags *pflag.FlagSet) (string, error) {
 	return "", fmt.Errorf("explain: --%s are several questions: give one", strings.Join(given, " and --"))
 }
 
-func (o *processOptions) executable(ask string) (processQuestion, error) {
-	q := processQuestion{operation: ask, object: o.exec}
+func (o *processOptions) executable(ask string, op model.Operation) (processQuestion, error) {
+	q := processQuestion{operation: ask, object: o.exec, op: op}
 	if q.op.Mapping = ask == "map"; q.op.Mapping {
 		q.object = o.mapped
 	}
 	return q, errors.Join(pathOf(ask, q.object, &q.op), o.originOf(&q.op))
 }
 
-func (o *processOptions) fileQuestion() (processQuestion, error) {
-	q := processQuestion{operation: strings.Join(o.operations, ","), object: o.file}
-	q.op = model.Operation{Section: model.SectionFiles, Owned: o.owned, Directory: o.directory}
+// fileQuestions are one for each operation and, where a rename or link makes a name,
+// one for that.
+func (o *processOptions) fileQuestions(op model.Operation, to string) ([]processQuestion, error) {
+	op.Section, op.Owned, op.Directory = model.SectionFiles, o.owned, o.directory
+	names := strings.Join(namesOf(translate.FileOperations), ", ")
 	if len(o.operations) == 0 {
-		return q, fmt.Errorf("--file %q: say what is done to it by --operation: %s", o.file, strings.Join(namesOf(translate.FileOperations), ", "))
+		return nil, fmt.Errorf("--file %q: say what is done to it by --operation: %s", o.file, names)
 	}
+	if err := errors.Join(pathOf("file", o.file, &op), o.originOf(&op)); err != nil {
+		return nil, err
+	}
+	var out []processQuestion
+	moves := false
 	for _, name := range o.operations {
 		bit, err := known("operation", name, translate.FileOperations)
 		if err != nil {
-			return q, err
+			return nil, err
 		}
-		q.op.Bits |= uint32(bit)
+		moves = moves || bit == model.FileRename || bit == model.FileLink
+		op.Bits = uint32(bit)
+		out = append(out, processQuestion{name, o.file, op})
 	}
-	return q, errors.Join(pathOf("file", o.file, &q.op), o.originOf(&q.op))
+	if to == "" {
+		return out, nil
+	}
+	if !moves {
+		return nil, errors.New("--to says nothing about --operation " + strings.Join(o.operations, ",") + ": Rename and Link lead somewhere")
+	}
+	op.Bits = uint32(model.FileCreate)
+	err := pathOf("to", to, &op)
+	return append(out, processQuestion{string(v1alpha1.FileCreate), to, op}), err
 }
 
-func (o *processOptions) privilegeQuestion(ask string) (processQuestion, error) {
-	q := processQuestion{operation: o.privilege, op: model.Operation{Section: model.SectionPrivileges}}
+func (o *processOptions) privilegeQuestion(ask string, op model.Operation) (processQuestion, error) {
+	op.Section = model.SectionPrivileges
+	q := processQuestion{operation: o.privilege, op: op}
 	if ask == "capability" {
 		number := slices.Index(v1alpha1.Capabilities, v1alpha1.Capability(o.capability))
 		if number < 0 {
@@ -176,10 +177,10 @@ func (o *processOptions) privilegeQuestion(ask string) (processQuestion, error) 
 
 const socketForms = "write ADDRESS:PORT/tcp, /udp or /sctp, such as 10.0.0.1:443/tcp or [fd00::1]:53/udp, or ADDRESS/icmp or ADDRESS/icmpv6"
 
-func socketQuestion(ask, text string) (processQuestion, error) {
+func socketQuestion(ask, text string, op model.Operation) (processQuestion, error) {
 	name := strings.ToUpper(ask[:1]) + ask[1:]
-	q := processQuestion{operation: name, object: text}
-	q.op = model.Operation{Section: model.SectionNetwork, Bits: uint32(translate.SocketOperations[v1alpha1.SocketOperation(name)])}
+	op.Section, op.Bits = model.SectionNetwork, uint32(translate.SocketOperations[v1alpha1.SocketOperation(name)])
+	q := processQuestion{name, text, op}
 	wrong := fmt.Errorf("--%s %q: %s", ask, text, socketForms)
 	end, protocol, _ := strings.Cut(text, "/")
 	switch q.op.Proto = protocolNumber(protocol); q.op.Proto {
@@ -255,25 +256,4 @@ func namesOf[S ~string, B ~uint8 | ~uint32](bits map[S]B) []string {
 		out = append(out, string(name))
 	}
 	return out
-}
-
-// whereLinked is the question as the kernel asks it where directories that are
-// links in most images are. It reports false if no path is in one.
-func (q processQuestion) whereLinked() (processQuestion, bool) {
-	found := false
-	lead := func(path *string) {
-		if _, other, ok := analysis.MergedLink(*path); ok {
-			*path, found = other, true
-		}
-	}
-	if q.op.Path != "" {
-		lead(&q.op.Path)
-		q.object = q.op.Path
-	}
-	lead(&q.op.Executable)
-	q.op.Ancestry = slices.Clone(q.op.Ancestry)
-	for i := range q.op.Ancestry {
-		lead(&q.op.Ancestry[i])
-	}
-	return q, found
 }

@@ -54,6 +54,9 @@ func (o *explainOptions) runProcess(ctx context.Context, e *env, flags *pflag.Fl
 	if err != nil {
 		return err
 	}
+	if who.ID.Kind == model.EndpointNode {
+		fmt.Fprintln(e.stderr, "palisade: warning: agents judge processes of containers and not yet those of the node itself: this is what the rules say")
+	}
 	ask, err := o.judge.makeRuntime(world.Cluster)
 	if err != nil {
 		return err
@@ -63,21 +66,23 @@ func (o *explainOptions) runProcess(ctx context.Context, e *env, flags *pflag.Fl
 	for _, container := range containers {
 		for _, q := range questions {
 			other, linked := q.whereLinked()
-			answers, err := ask(who, container, []model.Operation{q.op, other.op})
+			asked := q.asked()
+			answers, err := ask(who, container, slices.Concat(asked, other.asked()))
 			if err != nil {
 				return err
 			}
-			row := processJSON{Process: q.op.Executable, Operation: q.operation, Object: q.object, Container: container, judgement: answers[0]}
-			row.directionJSON = directionOf(answers[0])
+			judged, elsewhere := strictest(answers[:len(asked)]), strictest(answers[len(asked):])
+			row := processJSON{Process: q.op.Executable, Operation: q.operation, Object: q.object, Container: container, judgement: judged}
+			row.directionJSON = directionOf(judged)
 			if who.ID.Kind == model.EndpointNode {
 				row.Node = who.ID.Name
 			} else {
 				row.Pod = who.ID.String()
 			}
-			if linked && answers[1] != answers[0] {
-				row.WhereLinked = &linkedJSON{other.op.Executable, other.object, directionOf(answers[1])}
+			if linked && elsewhere != judged {
+				row.WhereLinked = &linkedJSON{other.op.Executable, other.object, directionOf(elsewhere)}
 			}
-			denied = denied || answers[0].Enforced.Verdict != model.Allow
+			denied = denied || judged.Enforced.Verdict != model.Allow
 			rows = append(rows, row)
 		}
 	}
@@ -169,7 +174,7 @@ func meaningOfRule(cluster model.Cluster, d model.Decision) []string {
 	case d.By.Rule == model.RuleDefault:
 		return []string{"no policy says anything about it"}
 	case d.By.Rule == model.RuleUnresolvable:
-		return []string{fmt.Sprintf("a path of more than %d bytes cannot be compared, and something of this section is denied", longestPath)}
+		return []string{fmt.Sprintf("outside of the container, or by more than %d bytes, there is no path to compare, and something of this section is denied", longestPath)}
 	}
 	var lines []string
 	if name == model.RuleIsolated {
