@@ -25,6 +25,7 @@ import (
 type box struct {
 	uid, id string
 	cgroup  string // of the container
+	sandbox string // its cgroup
 	root    string
 }
 
@@ -108,7 +109,7 @@ func newBox(t *testing.T) *box {
 	t.Helper()
 	b := &box{uid: randomUID(t), id: random(t, 32)}
 	dir := pod(t, "pod"+b.uid)
-	container(t, dir, random(t, 32))
+	b.sandbox = container(t, dir, random(t, 32))
 	b.cgroup = container(t, dir, b.id)
 	b.root = image(t)
 	return b

@@ -66,8 +66,14 @@ func (n *node) close() {
 	}
 }
 
-// apply brings rules into force for every container of pods.
+// apply brings rules into force for every container of pods but the sandbox.
 func (n *node) apply(pods []*box, rules ...snapshot.RuntimeRuleRow) {
+	n.t.Helper()
+	n.applyTo("", pods, rules...)
+}
+
+// applyTo does so for the containers of a name.
+func (n *node) applyTo(container string, pods []*box, rules ...snapshot.RuntimeRuleRow) {
 	n.t.Helper()
 	b := rowtest.New("guest")
 	set := b.Set()
@@ -86,7 +92,7 @@ func (n *node) apply(pods []*box, rules ...snapshot.RuntimeRuleRow) {
 	}
 	kind := rowtest.KindOf("box")
 	set.Put(snapshot.Encode(ruleset))
-	set.Put(snapshot.Encode(snapshot.RuntimeSubjectRow{Kind: kind, Ruleset: ruleset.ID}))
+	set.Put(snapshot.Encode(snapshot.RuntimeSubjectRow{Kind: kind, Container: container, Ruleset: ruleset.ID}))
 	for _, p := range pods {
 		set.Put(snapshot.Encode(snapshot.RuntimePodRow{UID: p.uid, Kind: kind, Namespace: "test", Name: p.id}))
 	}
@@ -174,4 +180,19 @@ func TestAgentDies(t *testing.T) {
 	n.apply([]*box{b}, snapshot.RuntimeRuleRow{Section: snapshot.SectionExecutables, Action: snapshot.RuntimeDeny, Paths: []string{"/bin/nothing"}})
 	out, err = b.run(t, "/bin/denied")
 	n.goes("after the rule left", out, err)
+}
+
+// TestSandbox: rules for the sandbox judge its first program, and nobody else's.
+func TestSandbox(t *testing.T) {
+	n := newNode(t)
+	nobody := snapshot.RuntimeRuleRow{Section: snapshot.SectionExecutables, Action: snapshot.RuntimeDeny, Isolation: true}
+	n.apply(nil, nobody) // programs are there before the pod is
+	b := newBox(t)
+	sandbox := *b
+	sandbox.cgroup = b.sandbox
+	n.applyTo(snapshot.RuntimePauseContainer, []*box{b}, nobody)
+	out, err := sandbox.run(t, "/bin/app")
+	n.stopped("the sandbox", out, err)
+	out, err = b.run(t, "/bin/app")
+	n.goes("a container beside it", out, err)
 }

@@ -94,6 +94,9 @@ func (c *Container) detach(in, out, errs *os.File) error {
 	return err
 }
 
+// said is the file with what the runtime and the first process of a sandbox say.
+func (c *Container) said() string { return filepath.Join(c.bundle, "said") }
+
 // PID is the number of the container's first process, on the node.
 func (c *Container) PID() string { return c.pid }
 

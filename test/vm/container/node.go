@@ -128,7 +128,30 @@ func (p *Pod) StartSandbox() error {
 		return err
 	}
 	p.sandbox = c
-	return c.detach(nil, nil, nil)
+	errs, err := os.Create(c.said())
+	if err != nil {
+		return err
+	}
+	defer errs.Close()
+	return c.detach(nil, nil, errs)
+}
+
+// SandboxRuns waits until the sandbox's first process is what it is to be, or has ended,
+// and returns what was said then. A runtime that has let it go does not learn of its end.
+func (p *Pod) SandboxRuns() (runs bool, said string, err error) {
+	proc := filepath.Join("/proc", p.sandbox.pid)
+	for range 500 {
+		program, err := os.Readlink(filepath.Join(proc, "exe"))
+		if err != nil { // also of a process that nobody has waited for
+			text, err := os.ReadFile(p.sandbox.said())
+			return false, string(text), err
+		}
+		if filepath.Base(program) == "pause" {
+			return true, "", nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false, "", fmt.Errorf("pod %s: its sandbox neither runs nor ends", p.Name)
 }
 
 // Cgroup is the directory of the pod's cgroup.
