@@ -116,6 +116,7 @@ const (
 	SocketBind SocketOperation = "Bind"
 	// SocketListen is waiting for connections.
 	SocketListen SocketOperation = "Listen"
-	// SocketSend is sending to an address that the message itself carries.
+	// SocketSend is sending to an address that the message itself carries. Writing
+	// to a socket that is connected, or that was accepted, is not judged.
 	SocketSend SocketOperation = "Send"
 )

@@ -64,26 +64,22 @@ static __always_inline int set_address(struct rt_query *q, __u16 family, const v
 	return 0;
 }
 
-/* The end of a socket that is set already. */
-static __always_inline void set_end(struct rt_query *q, struct sock *sk, int local)
+/* Where a socket is bound to. */
+static __always_inline void set_own(struct rt_query *q, struct sock *sk)
 {
 	struct sock_common *c = &sk->__sk_common;
-	__u16 family = BPF_CORE_READ(c, skc_family);
-	q->port = local ? BPF_CORE_READ(c, skc_num) : bpf_ntohs(BPF_CORE_READ(c, skc_dport));
-	if (family == FAMILY_IPV4) {
-		set_ipv4(q, local ? BPF_CORE_READ(c, skc_rcv_saddr) : BPF_CORE_READ(c, skc_daddr));
+	q->port = BPF_CORE_READ(c, skc_num);
+	if (BPF_CORE_READ(c, skc_family) == FAMILY_IPV4) {
+		set_ipv4(q, BPF_CORE_READ(c, skc_rcv_saddr));
 		return;
 	}
-	__be64 end[2] = {};
-	if (local)
-		bpf_core_read(end, sizeof(end), &c->skc_v6_rcv_saddr);
-	else
-		bpf_core_read(end, sizeof(end), &c->skc_v6_daddr);
-	set_ipv6(q, bpf_be64_to_cpu(end[0]), bpf_be64_to_cpu(end[1]));
+	__be64 own[2] = {};
+	bpf_core_read(own, sizeof(own), &c->skc_v6_rcv_saddr);
+	set_ipv6(q, bpf_be64_to_cpu(own[0]), bpf_be64_to_cpu(own[1]));
 }
 
-/* address is NULL where the socket's own end is meant. */
-static __always_inline long socket_operation(struct sock *sk, __u32 operation, const void *address, int local)
+/* address is NULL where the socket's own is meant. */
+static __always_inline long socket_operation(struct sock *sk, __u32 operation, const void *address)
 {
 	if (!sk)
 		return 0;
@@ -100,7 +96,7 @@ static __always_inline long socket_operation(struct sock *sk, __u32 operation, c
 	q->operations = operation;
 	q->protocol = protocol_of(sk);
 	if (!address) {
-		set_end(q, sk, local);
+		set_own(q, sk);
 	} else if (set_address(q, family, address)) {
 		give_scratch(s);
 		return 0;
@@ -113,19 +109,19 @@ int BPF_PROG(palisade_socket_connect, struct socket *socket, void *address)
 {
 	__u16 family = 0;
 	bpf_probe_read_kernel(&family, sizeof(family), address);
-	return is_internet(family) ? socket_operation(socket->sk, RT_CONNECT, address, 0) : 0;
+	return is_internet(family) ? socket_operation(socket->sk, RT_CONNECT, address) : 0;
 }
 
 SEC("lsm/socket_bind")
 int BPF_PROG(palisade_socket_bind, struct socket *socket, void *address)
 {
-	return socket_operation(socket->sk, RT_BIND, address, 1);
+	return socket_operation(socket->sk, RT_BIND, address);
 }
 
 SEC("lsm/socket_listen")
 int BPF_PROG(palisade_socket_listen, struct socket *socket)
 {
-	return socket_operation(socket->sk, RT_LISTEN, NULL, 1);
+	return socket_operation(socket->sk, RT_LISTEN, NULL);
 }
 
 /* TCP that begins with data connects here, and SCTP to whom it never met. */
@@ -133,11 +129,13 @@ SEC("lsm/socket_sendmsg")
 int BPF_PROG(palisade_socket_sendmsg, struct socket *socket, struct msghdr *message)
 {
 	void *address = BPF_CORE_READ(message, msg_name);
+	if (!address)
+		return 0; /* to whom the socket is connected: that was judged as Connect, or accepted */
 	struct sock *sk = BPF_CORE_READ(socket, sk); /* it may be missing */
 	__u32 operations = RT_SEND;
-	if (address && (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN || protocol_of(sk) == PROTO_SCTP))
+	if (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN || protocol_of(sk) == PROTO_SCTP)
 		operations |= RT_CONNECT;
-	return socket_operation(sk, operations, address, 0);
+	return socket_operation(sk, operations, address);
 }
 
 #define SCTP_BINDS 2 /* the lowest options of these are for binding */
@@ -148,7 +146,7 @@ int BPF_PROG(palisade_sctp_bind_connect, struct sock *sk, int option, void *addr
 {
 	/* SCTP_PRIMARY_ADDR, SCTP_SET_PEER_PRIMARY_ADDR, SCTP_SOCKOPT_BINDX_ADD bind. */
 	int binds = option == 6 || option == 5 || option == 100;
-	return socket_operation(sk, binds ? RT_BIND : RT_CONNECT, address, binds);
+	return socket_operation(sk, binds ? RT_BIND : RT_CONNECT, address);
 }
 
 /* Where the security framework cannot be had: what cgroups offer. 1 lets go on. */

@@ -20,7 +20,6 @@ func (t Type) Label() string { return t.Section + "-" + t.Name }
 
 const (
 	noCopyUp = "on 6.12 the first change of a file of the image is refused in an allow-list of files"
-	noSend   = "writing to a connected socket is judged as Send too"
 )
 
 // Types are all kinds of rules.
@@ -62,9 +61,9 @@ var Types = []Type{
 	{Section: "privileges", Name: "io-uring", Match: `operations: [IOUring]`, Attack: "uring-setup", Half: 1},
 	{Section: "privileges", Name: "raw-socket", Match: `operations: [RawSocket]`, Attack: "raw-socket"},
 	{Section: "privileges", Name: "packet-socket", Match: `operations: [PacketSocket]`, Attack: "packet-socket", Half: 1},
-	{Section: "network", Name: "connect", Match: `operations: [Connect], protocols: [{tcp: {destinationPort: {number: 7999}}}]`, Attack: "connect", Base: `operations: [Bind, Listen], protocols: [{tcp: {destinationPort: {number: 7999}}}, {udp: {destinationPort: {number: 7999}}}, {sctp: {destinationPort: {number: 7999}}}]`, NoAccept: noSend},
-	{Section: "network", Name: "connect-sctp", Match: `operations: [Connect], protocols: [{sctp: {destinationPort: {number: 7999}}}]`, Attack: "connect-sctp", NoAccept: noSend},
-	{Section: "network", Name: "cidr", Match: `operations: [Connect], peers: [{networks: ["::1/128"]}]`, Attack: "connect-6", NoAccept: noSend},
+	{Section: "network", Name: "connect", Match: `operations: [Connect], protocols: [{tcp: {destinationPort: {number: 7999}}}]`, Attack: "connect", Base: `operations: [Bind, Listen], protocols: [{tcp: {destinationPort: {number: 7999}}}, {udp: {destinationPort: {number: 7999}}}, {sctp: {destinationPort: {number: 7999}}}]`},
+	{Section: "network", Name: "connect-sctp", Match: `operations: [Connect], protocols: [{sctp: {destinationPort: {number: 7999}}}]`, Attack: "connect-sctp"},
+	{Section: "network", Name: "cidr", Match: `operations: [Connect], peers: [{networks: ["::1/128"]}]`, Attack: "connect-6"},
 	{Section: "network", Name: "send", Match: `operations: [Send], protocols: [{udp: {destinationPort: {number: 7999}}}]`, Attack: "udp-sendto"},
 	{Section: "network", Name: "bind", Match: `operations: [Bind], protocols: [{tcp: {destinationPort: {number: 7998}}}]`, Attack: "bind"},
 	{Section: "network", Name: "listen", Match: `operations: [Listen], protocols: [{tcp: {destinationPort: {number: 7997}}}]`, Attack: "listen", Base: `operations: [Bind, Connect], protocols: [{tcp: {destinationPort: {number: 7997}}}]`},
