@@ -198,9 +198,18 @@ int BPF_PROG(palisade_file_mprotect, struct vm_area_struct *vma, unsigned long r
 	return 0;
 }
 
+/*
+ * Read as a number: the verifier of some kernels takes what it reads of a dentry for an inode
+ * that is there, and leaves out what is to be done for a name that is not used yet.
+ */
+static __always_inline struct inode *inode_of(const struct dentry *dentry)
+{
+	return BPF_CORE_READ(dentry, d_inode);
+}
+
 static __always_inline long change(__u32 operations, const struct path *dir, struct dentry *dentry)
 {
-	return ask_about(RT_FILES, operations, dir->mnt, dentry, dentry->d_inode, 0);
+	return ask_about(RT_FILES, operations, dir->mnt, dentry, inode_of(dentry), 0);
 }
 
 SEC("lsm/path_unlink")
@@ -239,7 +248,7 @@ static __always_inline long keep_name(const struct vfsmount *mnt, struct dentry 
 	int number = begin(RT_EXECUTABLES);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
-	object(number, mnt, dentry, dentry->d_inode);
+	object(number, mnt, dentry, inode_of(dentry));
 	struct scratch *s = scratch_at(number);
 	if (!s)
 		return refuse(1);
@@ -252,8 +261,8 @@ static __always_inline long keep_name(const struct vfsmount *mnt, struct dentry 
 /* What is asked of the end that gets a name. */
 static __always_inline long new_end(const struct vfsmount *mnt, struct dentry *to, struct dentry *from)
 {
-	struct inode *inode = to->d_inode;
-	return ask_about(RT_FILES, inode ? RT_CREATE | RT_DELETE : RT_CREATE, mnt, to, inode ? inode : from->d_inode, 0);
+	struct inode *inode = inode_of(to);
+	return ask_about(RT_FILES, inode ? RT_CREATE | RT_DELETE : RT_CREATE, mnt, to, inode ? inode : inode_of(from), 0);
 }
 
 static __always_inline long old_end(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
@@ -261,7 +270,7 @@ static __always_inline long old_end(__u32 operation, const struct vfsmount *mnt,
 	int number = begin(RT_FILES);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
-	object(number, mnt, from, from->d_inode);
+	object(number, mnt, from, inode_of(from));
 	other_end(number, to_mnt, to);
 	struct scratch *s = scratch_at(number);
 	if (!s)

@@ -18,10 +18,6 @@ type Type struct {
 // Label names the type in results and rules.
 func (t Type) Label() string { return t.Section + "-" + t.Name }
 
-const (
-	noCopyUp = "on 6.12 the first change of a file of the image is refused in an allow-list of files"
-)
-
 // Types are all kinds of rules.
 var Types = []Type{
 	{Section: "executables", Name: "path", Match: `paths: [$dir/denied]`, Attack: "exec"},
@@ -41,8 +37,8 @@ var Types = []Type{
 	{Section: "files", Name: "write", Match: `operations: [Write], paths: [$dir/secret]`, Attack: "write"},
 	{Section: "files", Name: "create", Match: `operations: [Create], paths: [$dir/sub/new]`, Attack: "create", Volume: true, Base: `operations: [Write], paths: [$dir/sub/new]`},
 	{Section: "files", Name: "delete", Match: `operations: [Delete], paths: [$dir/secret]`, Attack: "delete"},
-	{Section: "files", Name: "rename", Match: `operations: [Rename], paths: [$dir/secret]`, Attack: "rename-secret", Base: `operations: [Create, Read], paths: [$dir/moved]`, NoAccept: noCopyUp},
-	{Section: "files", Name: "link", Match: `operations: [Link], paths: [$dir/secret]`, Attack: "link-secret", Base: `operations: [Create, Read], paths: [$dir/alias]`, NoAccept: noCopyUp},
+	{Section: "files", Name: "rename", Match: `operations: [Rename], paths: [$dir/secret]`, Attack: "rename-secret", Base: `operations: [Create, Read], paths: [$dir/moved]`},
+	{Section: "files", Name: "link", Match: `operations: [Link], paths: [$dir/secret]`, Attack: "link-secret", Base: `operations: [Create, Read], paths: [$dir/alias]`},
 	{Section: "files", Name: "attributes", Match: `operations: [Attributes], paths: [$dir/denied]`, Attack: "chmod-setuid"},
 	{Section: "files", Name: "map-executable", Match: `operations: [MapExecutable], paths: [$dir/code]`, Attack: "map-executable", Base: `operations: [Read], paths: [$dir/code]`},
 	{Section: "files", Name: "from", Match: `operations: [Read], paths: [$dir/secret], from: [/bin/attack]`, Attack: "from"},
