@@ -90,6 +90,11 @@ type PrivilegeOperation string
 const (
 	// PrivilegeCapability is using a capability that the process has. Being
 	// asked whether one has it, without use, is not told from it by the kernel.
+	//
+	// What an overlay file system needs for itself, when a process makes a
+	// directory or first changes a file of the image, is not the process's use,
+	// unless the process has used io_uring since it was executed: then it is
+	// judged too, since the two cannot be told apart.
 	PrivilegeCapability PrivilegeOperation = "Capability"
 	// PrivilegeSetUser is changing a user id, by set*uid or by executing a
 	// set-user-id file.

@@ -156,6 +156,7 @@ struct mm_struct {
 };
 
 struct task_struct {
+	unsigned int flags;
 	int pid;
 	struct mm_struct *mm;
 	int tgid;
@@ -164,6 +165,8 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	const struct cred *cred;
+	const struct cred *real_cred;
+	struct io_uring_task *io_uring;
 	struct fs_struct *fs;
 	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
@@ -178,6 +181,7 @@ struct bpf_iter__task {
 };
 
 struct linux_binprm {
+	char buf[256];
 	struct file *file;
 	struct cred *cred;
 	const char *filename;

@@ -27,10 +27,31 @@ static __always_inline int joins_namespace(struct task_struct *task)
 
 #define CAPABILITY_ADMIN 21
 
+#define TASK_IO_WORKER 0x10 /* PF_IO_WORKER */
+
+/*
+ * Whether the kernel acts in the process's place with credentials that are its own: overlayfs,
+ * which was asked as the process is, makes directories and copies files as whoever mounted
+ * it, and needs capabilities for that in its layers.
+ *
+ * Other credentials than its own, for a moment, a process can choose by io_uring alone (its
+ * personalities): by a worker, which has a flag, or in itself on the way out of any system
+ * call, if it has used io_uring, which the task remembers until it executes. Both are judged
+ * as ever, so that directories are not made on an overlay by those who use it. faccessat(2)
+ * changes credentials too, to learn what is allowed, and gains nothing else.
+ */
+static __always_inline int in_its_place(struct task_struct *task)
+{
+	return task->cred != task->real_cred && !(task->flags & TASK_IO_WORKER) && bpf_core_field_exists(task->io_uring) && !task->io_uring;
+}
+
 /* Hot: no path, no work for who has no rules about it. */
 SEC("lsm/capable")
 int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, int capability, unsigned int options)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
+	if (in_its_place(task))
+		return 0;
 	int number = begin(RT_PRIVILEGES);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
@@ -40,7 +61,7 @@ int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, i
 	s->event.query.operations = RT_CAPABILITY;
 	s->event.query.capabilities = 1ULL << (capability & 63);
 	s->quiet = options & CAPABLE_QUIETLY;
-	if (capability == CAPABILITY_ADMIN && joins_namespace(bpf_get_current_task_btf()))
+	if (capability == CAPABILITY_ADMIN && joins_namespace(task))
 		s->event.query.operations |= RT_JOIN_NAMESPACE;
 	return refuse(settle(next_privilege, number));
 }

@@ -17,6 +17,7 @@ func init() {
 		"set-groups":    func(string) error { return syscall.Setgroups([]int{7}) },
 		"priority":      priority,
 		"host-name":     hostName,
+		"attribute":     func(dir string) error { return attribute(dir, setAttribute) },
 		"raw-socket":    func(string) error { return socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) },
 		"raw-socket-6":  func(string) error { return socket(unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6) },
 		"packet-socket": func(string) error { return socket(unix.AF_PACKET, unix.SOCK_RAW, 0) },
@@ -60,6 +61,23 @@ func hostName(string) error {
 		err = errNoEffect
 	}
 	return errors.Join(err, unix.Sethostname([]byte(before)))
+}
+
+func setAttribute(path, name string, value []byte) error { return unix.Setxattr(path, name, value, 0) }
+
+// attribute sets one for which CAP_SYS_ADMIN is needed.
+func attribute(dir string, set func(path, name string, value []byte) error) error {
+	const name = "trusted.attacked"
+	path := dir + "/public"
+	if err := set(path, name, []byte("yes")); err != nil {
+		return err
+	}
+	got := make([]byte, 8)
+	n, err := unix.Getxattr(path, name, got)
+	if err == nil && string(got[:n]) != "yes" {
+		err = errNoEffect
+	}
+	return err
 }
 
 func socket(family, kind, protocol int) error {

@@ -15,6 +15,9 @@ func init() {
 		"uring-async":  func(dir string) error { return uringRead(dir, 0, sqeAsync) },
 		"uring-thread": func(dir string) error { return uringRead(dir, setupThread, 0) },
 		"uring-unlink": uringUnlink,
+
+		"uring-attribute":  uringAttribute,
+		"uring-raw-socket": uringRawSocket,
 	})
 }
 
@@ -24,6 +27,10 @@ const (
 	opOpenAt   = 18
 	opRead     = 22
 	opUnlinkAt = 36
+	opSetXattr = 42
+	opSocket   = 45
+
+	registerPersonality = 9 // IORING_REGISTER_PERSONALITY
 
 	setupThread = 1 << 1 // IORING_SETUP_SQPOLL
 	sqeAsync    = 1 << 4 // IOSQE_ASYNC
@@ -49,16 +56,19 @@ type ringParams struct {
 
 // entry is a submission.
 type entry struct {
-	op, flags  uint8
-	priority   uint16
-	fd         int32
-	offset     uint64
-	address    uint64
-	length     uint32
-	opFlags    uint32
-	user       uint64
-	_          uint64
-	_, padding uint64
+	op, flags uint8
+	priority  uint16
+	fd        int32
+	offset    uint64
+	address   uint64
+	length    uint32
+	opFlags   uint32
+	user      uint64
+	_         uint16
+	as        uint16 // whose credentials: a number that the ring gave
+	_         uint32
+	address3  uint64
+	_         uint64
 }
 
 type completion struct {
@@ -165,6 +175,50 @@ func uringUnlink(dir string) error {
 		_, err = r.do(entry{op: opUnlinkAt, fd: unix.AT_FDCWD, address: uint64(pointer(&name[0]))})
 		return err
 	})
+}
+
+// borrow makes a ring that does things with credentials that it keeps.
+func borrow() (*ring, uint16, error) {
+	r, err := newRing(0)
+	if err != nil {
+		return r, 0, err
+	}
+	id, _, e := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), registerPersonality, 0, 0, 0, 0)
+	if e != noError {
+		return r, 0, e
+	}
+	return r, uint16(id), nil
+}
+
+// uringAttribute is done by a worker of the kernel.
+func uringAttribute(dir string) error {
+	r, as, err := borrow()
+	defer r.close()
+	if err != nil {
+		return err
+	}
+	return attribute(dir, func(path, name string, value []byte) error {
+		p, n := append([]byte(path), 0), append([]byte(name), 0)
+		_, err := r.do(entry{
+			op: opSetXattr, address: uint64(pointer(&n[0])), offset: uint64(pointer(&value[0])), length: uint32(len(value)),
+			address3: uint64(pointer(&p[0])), as: as,
+		})
+		return err
+	})
+}
+
+// uringRawSocket is done at once, by the process itself.
+func uringRawSocket(string) error {
+	r, as, err := borrow()
+	defer r.close()
+	if err != nil {
+		return err
+	}
+	fd, err := r.do(entry{op: opSocket, fd: unix.AF_INET, offset: unix.SOCK_RAW, length: unix.IPPROTO_ICMP, as: as})
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 func uringConnect(fd int) error {

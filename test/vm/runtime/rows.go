@@ -171,6 +171,11 @@ var Rows = []Row{
 		Name: "capability", What: "using a capability", Pod: "capability", Attacks: []string{"priority"},
 		Spec: `privileges: {rules: [{name: nice, action: Deny, operations: [Capability], capabilities: [SYS_NICE]}]}`,
 	},
+	{
+		Name: "borrowed-credentials", What: "a capability by credentials that io_uring was given", Pod: "administrator",
+		Spec:    `privileges: {rules: [{name: admin, action: Deny, operations: [Capability], capabilities: [SYS_ADMIN, NET_RAW]}]}`,
+		Attacks: []string{"host-name", "attribute", "uring-attribute", "uring-raw-socket"},
+	},
 	{Name: "raw-sockets", What: "raw and packet sockets", Pod: "raw", Spec: noPrivilege("RawSocket, PacketSocket"), Attacks: []string{"raw-socket", "raw-socket-6", "packet-socket"}},
 	{Name: "kernel-code", What: "eBPF and modules", Pod: "kernel", Spec: noPrivilege("LoadBPF, LoadModule"), Attacks: []string{"bpf-map", "load-module"}},
 	{Name: "io-uring", What: "io_uring at all", Pod: "uring", Spec: noPrivilege("IOUring"), Attacks: []string{"uring-setup"}},
