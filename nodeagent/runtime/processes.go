@@ -50,7 +50,7 @@ func (p *Processes) Note(r Record) {
 	switch {
 	case r.Kind == bpf.RuntimeEventExit:
 		delete(p.by, id)
-	case r.Kind == bpf.RuntimeEventJudged && r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0 && !r.Enforced().Deny:
+	case executes(r) && !r.Enforced().Deny:
 		p.keep(id, r.Path)
 	}
 }
@@ -92,17 +92,37 @@ func (p *Processes) arguments(pid uint32) (args []string, truncated bool) {
 	return args, truncated
 }
 
+// acting is the executable of who did what a record says. Who executes is asked for what
+// it was before; one that was stopped may be gone, and one that is killed after the fact
+// has become what it must not be.
+func (p *Processes) acting(r Record) string {
+	id := processID{r.PID, r.Started}
+	if !executes(r) || !r.Enforced().Deny {
+		return p.executable(id)
+	}
+	path, known := p.by[id]
+	if !known && backendOf(r.Backend) != events.Signal {
+		path = p.executable(id)
+	}
+	if above := r.RuntimeEvent.Ancestors[0]; path == "" && above.PID != 0 {
+		// It was forked and has executed nothing itself.
+		path = p.executable(processID{above.PID, above.Started})
+	}
+	return path
+}
+
+// executes reports whether a record is about an execution.
+func executes(r Record) bool {
+	return r.Kind == bpf.RuntimeEventJudged && r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0
+}
+
 // Process is who a record is about.
 func (p *Processes) Process(r Record) events.Process {
 	out := events.Process{
 		PID: r.PID, UID: r.UID, GID: r.GID, Capabilities: capabilities(r.Effective),
-		Executable: p.executable(processID{r.PID, r.Started}),
+		Executable: p.acting(r),
 		Started:    p.boot.Add(time.Duration(r.Started)),
 		Namespaces: map[string]uint32{"mnt": r.MountNamespace, "pid": r.ProcessNamespace, "net": r.NetworkNamespace, "user": r.UserNamespace},
-	}
-	executes := r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0
-	if executes && backendOf(r.Backend) == events.Signal {
-		out.Executable = r.Path // it runs it already, if only for its last moment
 	}
 	if r.Kind == bpf.RuntimeEventExit {
 		code := int(r.ExitCode>>8) & 0xff

@@ -1,0 +1,47 @@
+package runtime
+
+import (
+	"testing"
+
+	"palisade.dev/palisade/bpf"
+)
+
+// Who executes something is what it was before, also if it is gone or has become what it
+// must not be.
+func TestActing(t *testing.T) {
+	const denied = uint64(bpf.RuntimeDeny) << 32
+	record := func(backend uint8, pid uint32, path string, answer uint64) Record {
+		r := Record{Path: path}
+		r.Kind, r.Backend, r.PID, r.Started = bpf.RuntimeEventJudged, backend, pid, 1
+		r.Answer.Enforced = answer
+		r.RuntimeEvent.Ancestors[0].PID, r.RuntimeEvent.Ancestors[0].Started = 10, 1
+		return r
+	}
+	for name, c := range map[string]struct {
+		backend uint8
+		pid     uint32
+		answer  uint64
+		want    string
+	}{
+		"killed after the fact, and had executed":      {bpf.BackendSignal, 11, denied, "/bin/app"},
+		"killed after the fact, and was forked":        {bpf.BackendSignal, 12, denied, "/bin/sh"},
+		"prevented, and is gone":                       {bpf.BackendLSM, 12, denied, "/bin/sh"},
+		"prevented, and had executed":                  {bpf.BackendLSM, 11, denied, "/bin/app"},
+		"allowed":                                      {bpf.BackendLSM, 11, 0, "/bin/app"},
+		"allowed, and is gone: what it was is unknown": {bpf.BackendLSM, 12, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewProcesses(t.TempDir())
+			p.Note(record(bpf.BackendLSM, 10, "/bin/sh", 0))
+			p.Note(record(bpf.BackendLSM, 11, "/bin/app", 0))
+			r := record(c.backend, c.pid, "/bin/denied", c.answer)
+			if got := p.Process(r).Executable; got != c.want {
+				t.Errorf("executable %q, want %q", got, c.want)
+			}
+			p.Note(r)
+			if got := p.executable(processID{12, 1}); c.answer == denied && got != "" {
+				t.Errorf("what was stopped is remembered: %q", got)
+			}
+		})
+	}
+}
