@@ -118,5 +118,11 @@ const (
 	// OriginOutside is a file on a mount that does not belong to the container's
 	// own mount namespace: reached through a file descriptor that was leaked
 	// into the container, or through /proc/self/exe of the container runtime.
+	//
+	// Such a file has no path in the container; paths, directories and globs are
+	// held against the one that it has on its own mount, which whoever may mount
+	// can choose. So an Accept rule or an exception matches it only if its origins
+	// name Outside. What no rule decides is denied by the rule (unresolvable) where
+	// anything in the section denies.
 	OriginOutside Origin = "Outside"
 )

@@ -290,9 +290,8 @@ __noinline int obey(__u32 number)
 }
 
 /*
- * Judges the next of the operations that are asked: one may be allowed and another not.
- * What is outside of the container has no path there, whatever it is called where it is:
- * it is judged by that name, and as what cannot be resolved. 1 if something is left.
+ * Judges the next of the operations that are asked: one may be allowed and another not. 1
+ * if something is left.
  */
 static __always_inline int judge_next(rt_judge_by judge, __u32 number)
 {
@@ -301,10 +300,6 @@ static __always_inline int judge_next(rt_judge_by judge, __u32 number)
 		return 0;
 	__u32 one = s->left & -s->left;
 	judge_operation(judge, s, one);
-	if (s->event.query.origin == RT_OUTSIDE && !(s->event.query.flags & RT_UNRESOLVABLE)) {
-		s->event.query.flags |= RT_UNRESOLVABLE;
-		return 1;
-	}
 	s->left ^= one;
 	return s->left != 0;
 }

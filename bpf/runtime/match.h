@@ -133,6 +133,15 @@ static __always_inline void rt_add_text(struct rt_pass *p, __u32 start, __u32 le
 	bpf_loop((length + 63) / 64, rt_add_block, p, 0);
 }
 
+/*
+ * What is outside of the container has no path there, whatever it is called where it is: a
+ * rule that accepts must say that it means such objects.
+ */
+static __always_inline int rt_is_outside(const struct rt_query *q)
+{
+	return q->origin == RT_OUTSIDE;
+}
+
 /* The conditions that all clauses have. */
 static __always_inline int rt_conditions(const struct rt_eval *e, const struct rt_query *q, const struct rt_clause *c)
 {
@@ -144,6 +153,8 @@ static __always_inline int rt_conditions(const struct rt_eval *e, const struct r
 	if (q->operations && !common)
 		return 0;
 	if (!(c->origins & (q->origin | 0x80)))
+		return 0;
+	if (rt_is_outside(q) && c->origins & 0x80 && !(c->flags & RT_CLAUSE_DENIES))
 		return 0;
 	if (c->owner && c->owner != q->owner)
 		return 0;
@@ -217,6 +228,8 @@ static __always_inline __u32 rt_first(struct rt_pass *p, __u32 value)
 static __always_inline void rt_simple(void *side, struct rt_eval *e, const struct rt_query *q, __u32 value)
 {
 	if (q->operations && !(q->operations & value & 0xff))
+		return;
+	if (rt_is_outside(q) && !RT_SIMPLE_ACTION(value))
 		return;
 	const struct rt_header *h = rt_header_of(side, e);
 	const struct rt_ruleset *r = line(side, h->ruleset_base + e->ruleset * RT_RULESET_LINES);
@@ -505,6 +518,16 @@ __noinline int rt_from(struct rt_eval *e, const struct rt_chain *chain)
 	return 0;
 }
 
+/* What no rule decides about and has no path is denied if any rule might deny it. */
+static __always_inline void rt_unresolvable(struct rt_eval *e, const struct rt_header *h, const struct rt_ruleset *r, __u32 section)
+{
+	__u64 denied = (__u64)RT_DENY << 32 | h->slot_unresolvable;
+	if (e->enforced == RT_NOTHING && r->flags & RT_DENIES(section))
+		e->enforced = denied;
+	if (e->staged == RT_NOTHING && r->flags & RT_DENIES_STAGED(section))
+		e->staged = denied;
+}
+
 /*
  * What one rule set says. Programs that know what they ask about leave out the rest: the
  * verifier then has less to look at.
@@ -522,11 +545,7 @@ static __always_inline int rt_judge_ruleset_of(struct rt_eval *e, const struct r
 	__u32 section = q->section & 3;
 	e->enforced = e->staged = RT_NOTHING;
 	if (q->flags & RT_UNRESOLVABLE) {
-		__u64 denied = (__u64)RT_DENY << 32 | h->slot_unresolvable;
-		if (r->flags & RT_DENIES(section))
-			e->enforced = denied;
-		if (r->flags & RT_DENIES_STAGED(section))
-			e->staged = denied;
+		rt_unresolvable(e, h, r, section);
 		return 0;
 	}
 	e->from = e->overflow = 0;
@@ -537,6 +556,8 @@ static __always_inline int rt_judge_ruleset_of(struct rt_eval *e, const struct r
 		rt_clauses(e, q, r->any[section]);
 	if (paths && section <= RT_FILES && path)
 		rt_judge_path(&p, r, base + 1);
+	if (paths && rt_is_outside(q))
+		rt_unresolvable(e, h, r, section);
 	if (peers && section == RT_NETWORK && r->network_count)
 		rt_judge_peers(e, q);
 	return 0;

@@ -108,7 +108,7 @@ func (q *asking) clauses(value uint32) {
 }
 
 func (q *asking) simple(value uint32) {
-	if q.op.Operations != 0 && q.op.Operations&value&0xff == 0 {
+	if q.op.Operations != 0 && q.op.Operations&value&0xff == 0 || q.outside() && value>>bpf.RuntimeSimpleAction&3 == 0 {
 		return
 	}
 	set := q.r.lines[q.r.h.RulesetBase+q.set*bpf.RuntimeRulesetLines].RuntimeRuleset()
@@ -134,6 +134,8 @@ func (q *asking) holds(operations uint32, origins, owner, flags uint8, capabilit
 	}
 	switch {
 	case q.op.Operations != 0 && common == 0, origins&(q.op.Origin|bpf.RuntimeAny) == 0, owner != 0 && owner != have:
+		return false
+	case q.outside() && origins&bpf.RuntimeAny != 0 && flags&bpf.RuntimeClauseDenies == 0:
 		return false
 	case from != 0 && q.op.Overflow && flags&bpf.RuntimeClauseDenies == 0, from != 0 && !q.op.Overflow && from&q.from == 0:
 		return false
@@ -243,16 +245,22 @@ func (r runtimeReader) judge(uid, container string, op rowtest.Operation) (v row
 	return rowtest.RuntimeVerdict{Enforced: r.decision(answer.Enforced), Staged: r.decision(answer.Staged)}, known, len(sets) > 0
 }
 
+func (q *asking) unresolvable(set *bpf.RuntimeRuleset) {
+	denied := bpf.RuntimeWord(0, bpf.RuntimeDeny, bpf.RuleSlot(q.r.h.SlotUnresolvable))
+	if q.enforced == bpf.RuntimeNothing && set.Flags&(bpf.RuntimeDenies<<q.op.Section) != 0 {
+		q.enforced = denied
+	}
+	if q.staged == bpf.RuntimeNothing && set.Flags&(bpf.RuntimeDeniesStaged<<q.op.Section) != 0 {
+		q.staged = denied
+	}
+}
+
+func (q *asking) outside() bool { return q.op.Origin == snapshot.OriginOutside }
+
 func (q *asking) ask() {
 	set := q.r.lines[q.r.h.RulesetBase+q.set*bpf.RuntimeRulesetLines].RuntimeRuleset()
 	if q.op.Unresolvable {
-		denied := bpf.RuntimeWord(0, bpf.RuntimeDeny, bpf.RuleSlot(q.r.h.SlotUnresolvable))
-		if set.Flags&(bpf.RuntimeDenies<<q.op.Section) != 0 {
-			q.enforced = denied
-		}
-		if set.Flags&(bpf.RuntimeDeniesStaged<<q.op.Section) != 0 {
-			q.staged = denied
-		}
+		q.unresolvable(set)
 		return
 	}
 	for i, path := range q.op.Chain {
@@ -272,6 +280,9 @@ func (q *asking) ask() {
 		q.network(set)
 	case q.op.Path != "":
 		q.path(set)
+	}
+	if q.outside() {
+		q.unresolvable(set)
 	}
 }
 

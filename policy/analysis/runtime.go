@@ -147,15 +147,14 @@ func (n *node) decideRuntime(rules []snapshot.RuntimeRuleRow, m rowMatcher, stag
 	takesPart := func(r *snapshot.RuntimeRuleRow) bool {
 		return model.Section(r.Section) == op.Section && (staged && r.Staged || !staged && r.Enforced)
 	}
+	refused := false // by some rule, if it could be held against the object
 	for i := range rules {
 		r := &rules[i]
-		if op.Unresolvable {
-			if takesPart(r) && r.Action != snapshot.RuntimeAccept && len(r.Arguments) == 0 {
-				return model.Decision{Verdict: model.Deny, By: model.Builtin(model.RuleUnresolvable)}, nil
-			}
+		if !takesPart(r) {
 			continue
 		}
-		if !takesPart(r) {
+		refused = refused || refuses(r) && len(r.Arguments) == 0
+		if op.Unresolvable {
 			continue
 		}
 		if matches, err := m.matches(r); err != nil {
@@ -168,6 +167,9 @@ func (n *node) decideRuntime(rules []snapshot.RuntimeRuleRow, m rowMatcher, stag
 			return model.Decision{}, fmt.Errorf("no rule row %x", r.ID)
 		}
 		return model.Decision{Verdict: [...]model.Verdict{model.Allow, model.Deny, model.Kill}[r.Action], By: by}, nil
+	}
+	if refused && (op.Unresolvable || isOutside(op)) {
+		return model.Decision{Verdict: model.Deny, By: model.Builtin(model.RuleUnresolvable)}, nil
 	}
 	return model.Decision{Verdict: model.Allow, By: model.Builtin(model.RuleDefault)}, nil
 }

@@ -37,7 +37,20 @@ func (m rowMatcher) matches(r *snapshot.RuntimeRuleRow) (bool, error) {
 			return true, nil
 		}
 	}
-	return rowAsks(r, op) && rowOwner(r, op) && (r.Origins == 0 || r.Origins&uint8(op.Origin) != 0) && rowObject(r, op.Path), nil
+	return rowAsks(r, op) && rowOwner(r, op) && rowOrigin(r, op) && rowObject(r, op.Path), nil
+}
+
+// isOutside reports whether the object has no path in the container.
+func isOutside(op *model.Operation) bool {
+	return op.Origin == model.OriginOutside && (op.Section == model.SectionExecutables || op.Section == model.SectionFiles)
+}
+
+// rowOrigin: without origins a rule is about all of them, but accepts nothing outside.
+func rowOrigin(r *snapshot.RuntimeRuleRow, op *model.Operation) bool {
+	if r.Origins == 0 {
+		return refuses(r) || !isOutside(op)
+	}
+	return r.Origins&uint8(op.Origin) != 0
 }
 
 func refuses(r *snapshot.RuntimeRuleRow) bool { return r.Action != snapshot.RuntimeAccept }

@@ -50,20 +50,24 @@ func aboutContainer(names []string, container string) bool {
 
 // decideRuntime goes through the tiers in one world.
 func (q runtimeQuestion) decideRuntime(policies []model.Policy, staged bool) model.Decision {
-	if q.op.Unresolvable {
-		// What has no path cannot be held against rules, so that one that refuses
-		// anything in this section is enough.
-		if q.anyRefuses(policies, staged) {
-			return model.Decision{Verdict: model.Deny, By: model.Builtin(model.RuleUnresolvable)}
-		}
-		return model.Decision{Verdict: model.Allow, By: model.Builtin(model.RuleDefault)}
-	}
 	for _, tier := range []model.Tier{model.TierAdmin, model.TierNamespace, model.TierBaseline} {
+		if q.op.Unresolvable {
+			break // there is nothing to hold against rules
+		}
 		if d, ok := q.runtimeTier(policies, tier, staged); ok {
 			return d
 		}
 	}
+	// Of what has no path in the container any rule that refuses may speak.
+	if q.pathless() && q.anyRefuses(policies, staged) {
+		return model.Decision{Verdict: model.Deny, By: model.Builtin(model.RuleUnresolvable)}
+	}
 	return model.Decision{Verdict: model.Allow, By: model.Builtin(model.RuleDefault)}
+}
+
+// pathless reports whether the object has no path in the container.
+func (q runtimeQuestion) pathless() bool {
+	return q.op.Unresolvable || q.op.Origin == model.OriginOutside && (q.op.Section == model.SectionExecutables || q.op.Section == model.SectionFiles)
 }
 
 // anyRefuses reports whether any rule or isolation of the section can refuse.

@@ -72,8 +72,13 @@ func (q runtimeQuestion) operationMatches(r model.RuntimeRule) bool {
 	return r.Operations == 0 || r.Operations&q.op.Bits != 0
 }
 
+// originMatches: without origins a rule is about all of them. What is outside of the
+// container has no path there, so that a rule that accepts it must say so.
 func (q runtimeQuestion) originMatches(r model.RuntimeRule) bool {
-	return r.Origins == 0 || r.Origins&q.op.Origin != 0
+	if r.Origins == 0 {
+		return q.op.Origin != model.OriginOutside || refuses(r)
+	}
+	return r.Origins&q.op.Origin != 0
 }
 
 func (q runtimeQuestion) ownerMatches(r model.RuntimeRule) bool {

@@ -226,22 +226,28 @@ func stricter(a, b RuntimeDecision) RuntimeDecision {
 
 // decide asks the rules one by one.
 func (b *Runtime) decide(id snapshot.RulesetID, op Operation, staged bool) RuntimeDecision {
+	refused := false
 	for _, id := range b.rulesets[id].Rules {
 		r := b.rules[id]
 		takesPart := r.Section == op.Section && len(r.Arguments) == 0 && (staged && r.Staged || !staged && r.Enforced)
+		refused = refused || takesPart && r.Action != snapshot.RuntimeAccept
 		switch {
-		case !takesPart:
-		case op.Unresolvable:
-			if r.Action != snapshot.RuntimeAccept {
-				return RuntimeDecision{Rule: RuntimeUnresolvable, Deny: true}
-			}
+		case !takesPart || op.Unresolvable:
 		case b.matches(r, op):
 			return RuntimeDecision{
 				Rule: b.names[r.ID].Rule, Deny: r.Action != snapshot.RuntimeAccept, Kill: r.Action == snapshot.RuntimeKill,
 			}
 		}
 	}
+	if refused && (op.Unresolvable || op.outside()) {
+		return RuntimeDecision{Rule: RuntimeUnresolvable, Deny: true}
+	}
 	return RuntimeDecision{Rule: RuntimeDefault}
+}
+
+// outside: what has no path in the container.
+func (op Operation) outside() bool {
+	return op.Origin == snapshot.OriginOutside && op.Section <= snapshot.SectionFiles
 }
 
 func (b *Runtime) matches(r snapshot.RuntimeRuleRow, op Operation) bool {
@@ -258,7 +264,11 @@ func (b *Runtime) matches(r snapshot.RuntimeRuleRow, op Operation) bool {
 		return true
 	}
 	owner := r.Owner == snapshot.OwnerAny || (r.Owner == snapshot.OwnerOnly) == op.Owns
-	return asks(r, op) && owner && (r.Origins == 0 || r.Origins&op.Origin != 0) && about(r, op.Path)
+	origin := r.Origins&op.Origin != 0
+	if r.Origins == 0 {
+		origin = !op.outside() || r.Action != snapshot.RuntimeAccept
+	}
+	return asks(r, op) && owner && origin && about(r, op.Path)
 }
 
 func asks(r snapshot.RuntimeRuleRow, op Operation) bool {

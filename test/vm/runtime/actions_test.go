@@ -182,10 +182,6 @@ func (s *stage) acceptance(t *testing.T, backends map[string]string) {
 		if backends[kind.Section] == string(events.NoBackend) {
 			continue
 		}
-		if kind.NoAccept != "" {
-			fmt.Printf("%s Accept: not tried: %s\n", kind.Label(), kind.NoAccept)
-			continue
-		}
 		in, out := kind.acceptPod(true, i), kind.acceptPod(false, i)
 		yes, err := s.attack(s.pod(in), kind.row(in), kind.Attack)
 		no, err2 := s.attack(s.pod(out), kind.row(out), kind.Attack)

@@ -11,8 +11,6 @@ type Type struct {
 	Half int
 	// Base is what an allow-list must accept besides, for the attack to get that far.
 	Base string
-	// NoAccept says why the type is not tried in an allow-list.
-	NoAccept string
 }
 
 // Label names the type in results and rules.
@@ -29,7 +27,7 @@ var Types = []Type{
 	{Section: "executables", Name: "origin-image", Match: `paths: [$dir/denied], origins: [Image]`, Attack: "exec"},
 	{Section: "executables", Name: "origin-modified", Match: `paths: [$dir/copied], origins: [Modified]`, Attack: "copy-denied"},
 	{Section: "executables", Name: "origin-memory", Match: `origins: [Memory]`, Attack: "memfd-exec"},
-	{Section: "executables", Name: "origin-outside", Match: `origins: [Outside]`, Attack: "leaked-exec", NoAccept: "what is outside has no path, and where something is denied that cannot be accepted"},
+	{Section: "executables", Name: "origin-outside", Match: `origins: [Outside]`, Attack: "leaked-exec"},
 	{Section: "executables", Name: "from", Match: `paths: [$dir/denied], from: [/bin/attack]`, Attack: "exec"},
 	{Section: "files", Name: "read", Match: `operations: [Read], paths: [$dir/secret]`, Attack: "read"},
 	{Section: "files", Name: "directory", Match: `operations: [Read], directories: [$dir]`, Attack: "read"},
