@@ -212,28 +212,6 @@ static __always_inline int stricter(__u64 word, __u64 so_far)
 	return so_far == RT_NOTHING || (flags_of(word) & (RT_DENY | RT_KILL)) > (flags_of(so_far) & (RT_DENY | RT_KILL));
 }
 
-/* One operation's answer; of several operations the first that is denied decides. */
-static __always_inline void judge_operation(rt_judge_by judge, struct scratch *s, __u32 operation)
-{
-	/* In the scratch: the stack is for the match code. */
-	struct rt_query *q = &s->asked;
-	struct rt_answer *a = &s->answer;
-	*q = s->event.query;
-	q->operations = operation;
-	a->enforced = a->staged = RT_NOTHING;
-	if (s->unknown)
-		a->enforced = a->staged = (__u64)RT_DENY << 32 | RULE_UNKNOWN_POD;
-	else if (s->subject.count)
-		rt_judge_each(judge, &s->eval, &s->subject, q, q->section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL, a);
-	if (a->enforced == RT_NOTHING)
-		a->enforced = a->staged = RULE_NONE;
-	struct rt_answer *so_far = &s->event.answer;
-	if (stricter(a->enforced, so_far->enforced))
-		so_far->enforced = a->enforced;
-	if (stricter(a->staged, so_far->staged))
-		so_far->staged = a->staged;
-}
-
 /* Sends the record of what was judged, if it is worth one and there were not too many. */
 __noinline int tell(__u32 number)
 {
@@ -289,49 +267,86 @@ __noinline int obey(__u32 number)
 	return denied;
 }
 
+/* One operation's answer; of several operations the first that is denied decides. */
+static __always_inline void take_answer(struct scratch *s)
+{
+	struct rt_answer *a = &s->answer, *so_far = &s->event.answer;
+	if (s->unknown)
+		a->enforced = a->staged = (__u64)RT_DENY << 32 | RULE_UNKNOWN_POD;
+	if (a->enforced == RT_NOTHING)
+		a->enforced = a->staged = RULE_NONE;
+	if (stricter(a->enforced, so_far->enforced))
+		so_far->enforced = a->enforced;
+	if (stricter(a->staged, so_far->staged))
+		so_far->staged = a->staged;
+}
+
+/* Asks the next rule set about an operation. */
+static __always_inline void ask_next(struct scratch *s, rt_judge_by judge)
+{
+	void *side = side_of(s->subject.side);
+	if (!side)
+		return;
+	rt_begin(&s->eval, &s->subject);
+	const struct rt_header *h = rt_header_of(side, &s->eval);
+	s->eval.ruleset = rt_ruleset_at(side, h, &s->subject, s->next);
+	judge(&s->eval, &s->asked, s->asked.section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL);
+	rt_add_answer(&s->answer, &s->eval, h->slot_default);
+}
+
 /*
- * Judges the next of the operations that are asked: one may be allowed and another not. 1
- * if something is left.
+ * One step of judging: one operation, of which one may be allowed and another not, by one
+ * rule set. All steps are one loop of the kernel's: as loops of their own the verifier
+ * would go through every one of them. 1 if nothing is left.
  */
-static __always_inline int judge_next(rt_judge_by judge, __u32 number)
+static __always_inline long judge_step(const __u32 *number, rt_judge_by judge)
 {
-	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	struct scratch *s = scratch_at(*number & (SCRATCHES - 1));
 	if (!s)
-		return 0;
+		return 1;
 	__u32 one = s->left & -s->left;
-	judge_operation(judge, s, one);
+	if (!s->next) {
+		s->asked = s->event.query;
+		s->asked.operations = one;
+		s->answer.enforced = s->answer.staged = RT_NOTHING;
+	}
+	if (s->subject.count && !s->unknown)
+		ask_next(s, judge);
+	if (++s->next < s->subject.count && !s->unknown)
+		return 0;
+	take_answer(s);
+	s->next = 0;
 	s->left ^= one;
-	return s->left != 0;
+	return !s->left;
 }
 
-__noinline int next_path(__u32 number)
+static long step_path(__u64 i, __u32 *number)
 {
-	return judge_next(rt_judge_paths, number);
+	return judge_step(number, rt_judge_paths);
 }
 
-__noinline int next_network(__u32 number)
+static long step_network(__u64 i, __u32 *number)
 {
-	return judge_next(rt_judge_network, number);
+	return judge_step(number, rt_judge_network);
 }
 
-__noinline int next_privilege(__u32 number)
+static long step_privilege(__u64 i, __u32 *number)
 {
-	return judge_next(rt_judge_privileges, number);
+	return judge_step(number, rt_judge_privileges);
 }
 
 #define OPERATIONS_AT_ONCE 6
 
 /* Asks the rules about what the scratch holds; not 0 refuses. */
-static __always_inline int settle(int (*next)(__u32 number), __u32 number)
+static __always_inline int settle(long (*step)(__u64 i, __u32 *number), __u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return 1;
 	s->event.answer.enforced = s->event.answer.staged = RT_NOTHING;
 	s->left = s->event.query.operations;
-	for (int i = 0; i < OPERATIONS_AT_ONCE; i++)
-		if (!next(number))
-			break;
+	s->next = 0;
+	bpf_loop(OPERATIONS_AT_ONCE * RT_RULESETS, step, &number, 0);
 	return obey(number);
 }
 
@@ -349,7 +364,7 @@ static __always_inline long refuse(int yes)
 
 static __always_inline long settled(__u32 number)
 {
-	return refuse(settle(next_path, number));
+	return refuse(settle(step_path, number));
 }
 
 /* For a hook about a privilege that has nothing more to find out. */
@@ -361,7 +376,7 @@ static __always_inline long ask(int number, __u32 operations)
 	if (!s)
 		return refuse(1);
 	s->event.query.operations = operations;
-	return refuse(settle(next_privilege, number));
+	return refuse(settle(step_privilege, number));
 }
 
 /* For a hook that is about an object. */

@@ -607,29 +607,40 @@ __noinline int rt_add_answer(struct rt_answer *a, const struct rt_eval *e, __u32
 	return 0;
 }
 
+/* Field by field: a whole one would be made on the stack first. */
+static __always_inline void rt_begin(struct rt_eval *e, const struct rt_subject *s)
+{
+	__builtin_memset(e, 0, sizeof(*e));
+	e->side = s->side;
+	e->header = s->header;
+	e->ruleset = s->ruleset;
+}
+
+/* The number of a subject's rule set. */
+static __always_inline __u32 rt_ruleset_at(void *side, const struct rt_header *h, const struct rt_subject *s, __u32 i)
+{
+	if (s->count == 1)
+		return s->ruleset;
+	const struct rt_list *list = line(side, h->heap_base + s->list + i / 16);
+	return list->ruleset[i & 15];
+}
+
 /*
  * What the rules of a subject say. path is NULL where the section has none, chain
  * where nobody knows who acts. 0, or -1 if there are no tables any more. Programs whose
  * stack is too small for it have an rt_eval elsewhere.
  */
-static __always_inline int rt_judge_each(rt_judge_by judge, struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
+static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
 {
 	void *side = side_of(s->side);
 	if (!side)
 		return -1;
-	/* Field by field: a whole one would be made on the stack first. */
-	__builtin_memset(e, 0, sizeof(*e));
-	e->side = s->side;
-	e->header = s->header;
-	e->ruleset = s->ruleset;
+	rt_begin(e, s);
 	const struct rt_header *h = rt_header_of(side, e);
 	*a = (struct rt_answer){ RT_NOTHING, RT_NOTHING };
 	for (__u32 i = 0; i < RT_RULESETS && i < s->count; i++) {
-		if (s->count > 1) {
-			const struct rt_list *list = line(side, h->heap_base + s->list + i / 16);
-			e->ruleset = list->ruleset[i & 15];
-		}
-		judge(e, q, path, chain);
+		e->ruleset = rt_ruleset_at(side, h, s, i);
+		rt_judge_ruleset(e, q, path, chain);
 		rt_add_answer(a, e, h->slot_default);
 	}
 	if (a->enforced == RT_NOTHING)
@@ -637,11 +648,6 @@ static __always_inline int rt_judge_each(rt_judge_by judge, struct rt_eval *e, c
 	if (a->staged == RT_NOTHING)
 		a->staged = RT_RANK_DEFAULT | h->slot_default;
 	return 0;
-}
-
-static __always_inline int rt_judge_in(struct rt_eval *e, const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)
-{
-	return rt_judge_each(rt_judge_ruleset, e, s, q, path, chain, a);
 }
 
 static __always_inline int rt_judge(const struct rt_subject *s, const struct rt_query *q, struct rt_path *path, const struct rt_chain *chain, struct rt_answer *a)

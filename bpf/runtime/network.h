@@ -101,7 +101,7 @@ static __always_inline long socket_operation(struct sock *sk, __u32 operation, c
 		give_scratch(s);
 		return 0;
 	}
-	return refuse(settle(next_network, number));
+	return refuse(settle(step_network, number));
 }
 
 SEC("lsm/socket_connect")
@@ -166,7 +166,7 @@ static __always_inline int by_cgroup(struct bpf_sock_addr *ctx, __u32 operation,
 		set_ipv6(q, (__u64)bpf_ntohl(ctx->user_ip6[0]) << 32 | bpf_ntohl(ctx->user_ip6[1]), (__u64)bpf_ntohl(ctx->user_ip6[2]) << 32 | bpf_ntohl(ctx->user_ip6[3]));
 	else
 		set_ipv4(q, ctx->user_ip4);
-	return settle(next_network, number) == 0;
+	return settle(step_network, number) == 0;
 }
 
 SEC("cgroup/connect4")

@@ -63,7 +63,7 @@ int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, i
 	s->quiet = options & CAPABLE_QUIETLY;
 	if (capability == CAPABILITY_ADMIN && joins_namespace(task))
 		s->event.query.operations |= RT_JOIN_NAMESPACE;
-	return refuse(settle(next_privilege, number));
+	return refuse(settle(step_privilege, number));
 }
 
 SEC("lsm/task_fix_setuid")

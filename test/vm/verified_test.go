@@ -22,8 +22,14 @@ var update = flag.Bool("update", false, "record the numbers of verified instruct
 // kernels differ from one patch to the next, and the verifier gives up at a million.
 const growth = 0.25
 
-func recordOf(v vm.Version) string {
-	return filepath.Join("testdata", "instructions-"+string(v)+".txt")
+// Records are of the network's programs, and of the runtime's.
+const (
+	networkCounts = "instructions"
+	runtimeCounts = "runtime-instructions"
+)
+
+func recordOf(of string, v vm.Version) string {
+	return filepath.Join("testdata", of+"-"+string(v)+".txt")
 }
 
 // verified finds the lines of inside.VerifiedLine.
@@ -38,7 +44,7 @@ func verified(console string) map[string]uint32 {
 }
 
 // compare holds counts against the record, and prints them.
-func compare(t *testing.T, v vm.Version, counts map[string]uint32) {
+func compare(t *testing.T, of string, v vm.Version, counts map[string]uint32) {
 	t.Helper()
 	names := slices.Sorted(maps.Keys(counts))
 	if *update {
@@ -46,13 +52,13 @@ func compare(t *testing.T, v vm.Version, counts map[string]uint32) {
 		for _, name := range names {
 			fmt.Fprintf(&text, "%s %d\n", name, counts[name])
 		}
-		if err := os.WriteFile(recordOf(v), []byte(text.String()), 0o644); err != nil {
+		if err := os.WriteFile(recordOf(of, v), []byte(text.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	record, err := readRecord(v)
+	record, err := readRecord(of, v)
 	if errors.Is(err, os.ErrNotExist) {
-		t.Logf("kernel %s: nothing on record; go test ./test/vm -update writes %s", v, recordOf(v))
+		t.Logf("kernel %s: nothing on record; go test ./test/vm -update writes %s", v, recordOf(of, v))
 	} else if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +80,8 @@ func compare(t *testing.T, v vm.Version, counts map[string]uint32) {
 	}
 }
 
-func readRecord(v vm.Version) (map[string]uint32, error) {
-	f, err := os.Open(recordOf(v))
+func readRecord(of string, v vm.Version) (map[string]uint32, error) {
+	f, err := os.Open(recordOf(of, v))
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +91,7 @@ func readRecord(v vm.Version) (map[string]uint32, error) {
 		var name string
 		var n uint32
 		if _, err := fmt.Sscan(lines.Text(), &name, &n); err != nil {
-			return nil, fmt.Errorf("%s: %q: %w", recordOf(v), lines.Text(), err)
+			return nil, fmt.Errorf("%s: %q: %w", recordOf(of, v), lines.Text(), err)
 		}
 		record[name] = n
 	}

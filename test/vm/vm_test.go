@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -89,7 +90,7 @@ func TestKernels(t *testing.T) {
 		t.Run(string(k.version), func(t *testing.T) {
 			console := run(t, k.version, k.run, testProgram, vm.Machine{Files: files, Env: []string{inside.ScenariosVariable + "=" + pattern}})
 			if counts := verified(console); len(counts) > 0 {
-				compare(t, k.version, counts)
+				compare(t, networkCounts, k.version, counts)
 			}
 		})
 	}
@@ -146,7 +147,17 @@ func TestOwnKernelVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	series := regexp.MustCompile(`^\d+\.\d+`).FindString(unix.ByteSliceToString(u.Release[:]))
-	compare(t, vm.Version(series), counts)
+	compare(t, networkCounts, vm.Version(series), counts)
+	if counts, err = inside.Verified(bpf.RuntimeTrial); err != nil {
+		t.Fatal(err)
+	}
+	hooks, absent, err := inside.VerifiedHooks(bpf.Hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("this kernel has no hook for %d of %d programs: %s", len(absent), len(absent)+len(hooks), strings.Join(absent, " "))
+	maps.Copy(counts, hooks)
+	compare(t, runtimeCounts, vm.Version(series), counts)
 }
 
 // result is one test inside.
