@@ -10,6 +10,7 @@ const (
 	MapContainers    = "containers"
 	MapUnbound       = "unbound"
 	MapProcesses     = "processes"
+	MapScripts       = "scripts"
 	MapSettings      = "settings"
 	MapRuntimeEvents = "runtime_events"
 	MapScratches     = "scratches"

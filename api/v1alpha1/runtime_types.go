@@ -61,6 +61,12 @@ type RuntimeRule struct {
 	// that did so inside the container, over any number of forks and orphaned
 	// parents. Absent, the rule is about every process.
 	//
+	// A process that executes a script executes the script and its interpreter:
+	// either may be named here. Its own executable is the interpreter, so that
+	// without descendants a script matches nothing. An interpreter that is told
+	// to read a script (sh run.sh) does not execute it, and where executions are
+	// answered by a signal (backend Signal) scripts are not known.
+	//
 	// A process keeps what it descends from for ever; there is no way to shed
 	// it from inside. A process with more than 16 executables in its descent is
 	// matched by every Deny and Kill rule with from, and by no Accept rule with

@@ -17,9 +17,47 @@ static __always_inline long exec(struct linux_binprm *bprm)
 	return settled(number);
 }
 
+/* The fingerprint of the object of a scratch. */
+__noinline __u64 fingerprint(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s || resolve_path(&s->path, &s->backwards, (void *)s->mnt, (void *)s->dentry))
+		return 0;
+	return rt_fingerprint(&s->path);
+}
+
+/*
+ * Remembers a script until the process runs its interpreter, which is all that is known of
+ * it then: the kernel lets go of the script's file before.
+ */
+static __always_inline void note_script(struct linux_binprm *bprm)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct scripts *known = bpf_task_storage_get(&scripts, task, NULL, 0);
+	if (known && bprm->interp == bprm->filename)
+		known->count = 0; /* of an execution that came to nothing */
+	if (bprm->buf[0] != '#' || bprm->buf[1] != '!' || !bound_to(cgroup_of(task)))
+		return;
+	if (!known)
+		known = bpf_task_storage_get(&scripts, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	int number = known ? take_scratch() : -1;
+	struct scratch *s = number < 0 ? NULL : scratch_at(number);
+	if (!s)
+		return;
+	s->mnt = (__u64)bprm->file->f_path.mnt;
+	s->dentry = (__u64)bprm->file->f_path.dentry;
+	__u32 at = known->count;
+	if (at < SCRIPTS) {
+		known->executable[at] = fingerprint(number);
+		known->count = at + 1;
+	}
+	give_scratch(s);
+}
+
 SEC("lsm/bprm_check_security")
 int BPF_PROG(palisade_bprm_check_security, struct linux_binprm *bprm)
 {
+	note_script(bprm);
 	return exec(bprm);
 }
 
@@ -200,15 +238,22 @@ int BPF_PROG(palisade_sched_process_fork, struct task_struct *parent, struct tas
 	return 0;
 }
 
-/* Remembers what the process at hand runs: the object of a scratch. */
+/* Remembers what the process at hand runs: scripts, and then the object of a scratch. */
 __noinline int remember(__u32 number)
 {
-	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
-	struct process *p = bpf_task_storage_get(&processes, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!s || !p)
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!p)
 		return 0;
-	if (!resolve_path(&s->path, &s->backwards, (void *)s->mnt, (void *)s->dentry))
-		run(&p->chain, rt_fingerprint(&s->path));
+	struct scripts *by = bpf_task_storage_get(&scripts, task, NULL, 0);
+	if (by) {
+#pragma clang loop unroll(full)
+		for (__u32 i = 0; i < SCRIPTS; i++)
+			if (i < by->count)
+				run(&p->chain, by->executable[i]);
+		by->count = 0;
+	}
+	run(&p->chain, fingerprint(number));
 	return 0;
 }
 

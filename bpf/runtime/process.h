@@ -50,26 +50,44 @@ static __always_inline __u64 mounts_of(struct task_struct *task)
 	return (__u64)BPF_CORE_READ(task, nsproxy, mnt_ns);
 }
 
+/* As many scripts as the kernel follows, each the interpreter of the one before. */
+#define SCRIPTS 5
+
+/* What leads to the program that a process is about to run. */
+struct scripts {
+	__u64 executable[SCRIPTS];
+	__u32 count;
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct scripts);
+} scripts SEC(".maps");
+
 /* Its executable comes first, then those of before and of its ancestors. */
-static __always_inline void run(struct rt_chain *chain, __u64 executable)
+__noinline int run(struct rt_chain *chain, __u64 executable)
 {
 	__u64 carry = executable;
-	if (!executable)
-		return;
+	if (!chain || !executable)
+		return 0;
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < RT_CHAIN; i++) {
 		if (i >= chain->count) {
 			chain->executable[i] = carry;
 			chain->count = i + 1;
-			return;
+			return 0;
 		}
 		__u64 was = chain->executable[i];
 		chain->executable[i] = carry;
 		if (was == executable)
-			return;
+			return 0;
 		carry = was;
 	}
 	chain->flags |= RT_CHAIN_OVERFLOW;
+	return 0;
 }
 
 #endif

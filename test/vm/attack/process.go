@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ func init() {
 		"process-file":     processFile,
 		"from":             func(dir string) error { return read(dir + "/secret") },
 		"from-descendant":  fromDescendant,
+		"from-script":      fromScript,
+		"read-beside":      func(script string) error { return read(filepath.Dir(script) + "/secret") },
 		"fork-double-exec": doubleFork,
 	})
 }
@@ -226,6 +229,15 @@ func processFile(dir string) error {
 
 // fromDescendant reads in a child of a child, whose parent is gone.
 func fromDescendant(dir string) error { return played("orphan", dir, 0) }
+
+// fromScript reads in a script, whose interpreter is this program.
+func fromScript(dir string) error {
+	out, err := exec.Command(dir + "/reader").Output()
+	if err != nil {
+		return err
+	}
+	return parseOutcome(strings.TrimSpace(string(out)))
+}
 
 // orphan leaves its work to a process that nobody waits for.
 func orphan(dir string) {

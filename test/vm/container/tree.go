@@ -30,6 +30,7 @@ func (t Tree) Write(root string) error {
 		"denied": runs, "runner": runs, "permit": permitted, "silent": permitted,
 		"script": []byte("#!" + t.At + "/denied\n"),
 		"plain":  []byte("#!" + t.At + "/runner\n"),
+		"reader": []byte("#!" + AttackProgram + " read-beside\n"),
 		"nested": []byte("#!" + t.At + "/script\n"),
 		// mov eax, 42; ret
 		"code": append([]byte{0xb8, 42, 0, 0, 0, 0xc3}, make([]byte, 4090)...),

@@ -144,6 +144,11 @@ var Rows = []Row{
 		Attacks: []string{"from", "from-descendant"},
 	},
 	{
+		Name: "from-script", What: "a script does it, through its interpreter",
+		Spec:    `files: {rules: [{name: secret, action: Deny, operations: [Read], paths: [$dir/secret], from: [$dir/reader]}]}`,
+		Attacks: []string{"from-script"},
+	},
+	{
 		Name: "core-pattern", What: "a setting of the node that executes outside", Attacks: []string{"core-pattern-write"},
 		Spec: `files: {rules: [{name: settings, action: Deny, operations: [Write], directories: [/proc/sys]}]}`,
 	},
