@@ -19,6 +19,7 @@ import (
 	"palisade.dev/palisade/nodeagent/events"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/policy/propose"
+	"palisade.dev/palisade/policy/translate"
 )
 
 type proposeOptions struct {
@@ -212,6 +213,7 @@ type recording struct {
 	events  int
 	lost    uint64
 	refused map[string]int // by the rule that denied
+	strange map[string]int // by an operation that no rule can name
 }
 
 func (r *recording) line(line []byte) error {
@@ -242,7 +244,36 @@ func (r *recording) take(e events.Event) {
 		r.refused[e.Policy+" "+e.Rule]++
 		return
 	}
-	r.seen = append(r.seen, observationsOf(e)...)
+	for _, o := range observationsOf(e) {
+		if name := strangeIn(o); name != "" {
+			if r.strange == nil {
+				r.strange = map[string]int{}
+			}
+			r.strange[name]++
+			continue
+		}
+		r.seen = append(r.seen, o)
+	}
+}
+
+// strangeIn names the operation of an observation that the API does not know: a rule
+// that named it would be refused.
+func strangeIn(o propose.Observation) string {
+	for _, op := range o.Operations {
+		if _, ok := translate.FileOperations[op]; !ok {
+			return string(op)
+		}
+	}
+	if _, ok := translate.PrivilegeOperations[o.Privilege]; !ok && o.Privilege != "" {
+		return string(o.Privilege)
+	}
+	if _, ok := translate.SocketOperations[o.Socket]; !ok && o.Socket != "" {
+		return string(o.Socket)
+	}
+	if o.Capability != "" && !slices.Contains(v1alpha1.Capabilities, o.Capability) {
+		return "capability " + string(o.Capability)
+	}
+	return ""
 }
 
 func observationsOf(e events.Event) []propose.Observation {
@@ -261,14 +292,32 @@ func observationsOf(e events.Event) []propose.Observation {
 			return []propose.Observation{o, target}
 		}
 	case e.Privilege != nil:
-		o.Privilege, o.Capability = v1alpha1.PrivilegeOperation(e.Privilege.Operation), v1alpha1.Capability(e.Privilege.Capability)
+		return privilegesOf(o, e.Privilege)
 	case e.Network != nil:
-		o.Socket, o.Protocol = v1alpha1.SocketOperation(e.Network.Operation), e.Network.Protocol
-		o.Address, o.Port = e.Network.Address, e.Network.Port
+		var out []propose.Observation
+		o.Protocol, o.Address, o.Port = e.Network.Protocol, e.Network.Address, e.Network.Port
+		for _, op := range e.Network.Operations() {
+			o.Socket = v1alpha1.SocketOperation(op)
+			out = append(out, o)
+		}
+		return out
 	default:
 		return nil
 	}
 	return []propose.Observation{o}
+}
+
+// privilegesOf are the privileges of one event; the capability is of that operation alone.
+func privilegesOf(o propose.Observation, p *events.Privilege) []propose.Observation {
+	var out []propose.Observation
+	for _, op := range p.Operations() {
+		o.Privilege, o.Capability = v1alpha1.PrivilegeOperation(op), ""
+		if o.Privilege == v1alpha1.PrivilegeCapability {
+			o.Capability = v1alpha1.Capability(p.Capability)
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // notes say what the recording lacks.
@@ -279,6 +328,9 @@ func (r *recording) notes() []string {
 	}
 	for rule, n := range r.refused {
 		out = append(out, fmt.Sprintf("left out: %d operations that %s denied", n, rule))
+	}
+	for name, n := range r.strange {
+		out = append(out, fmt.Sprintf("left out: %d times %s, which no rule can name", n, name))
 	}
 	slices.Sort(out)
 	return out

@@ -123,12 +123,12 @@ type replayed struct {
 	events   int
 	lost     uint64
 	unknown  map[string]int // events by pod that is not there
-	unjudged int            // events that no policy can be asked about
+	unjudged map[string]int // events that no policy can be asked about, by what they are
 	denied   int            // events that were allowed
 }
 
 func newReplayed(c model.Cluster, tables *analysis.Tables) *replayed {
-	r := &replayed{pods: map[string]model.UID{}, tables: tables, rows: map[string]*replayRow{}, unknown: map[string]int{}}
+	r := &replayed{pods: map[string]model.UID{}, tables: tables, rows: map[string]*replayRow{}, unknown: map[string]int{}, unjudged: map[string]int{}}
 	for i := range c.Endpoints {
 		if p := &c.Endpoints[i]; p.ID.Kind == model.EndpointPod {
 			r.pods[p.ID.String()] = p.UID
@@ -161,9 +161,12 @@ func (r *replayed) take(e events.Event) error {
 	if e.Container != nil {
 		who.Name = e.Container.Name
 	}
+	if e.Type == events.TypeExit {
+		return nil
+	}
 	operations := operationsOf(e)
 	if len(operations) == 0 {
-		r.unjudged++
+		r.unjudged[strings.TrimSpace(string(e.Type)+" "+e.Object())]++
 		return nil
 	}
 	var worst model.Judgement
@@ -172,7 +175,7 @@ func (r *replayed) take(e events.Event) error {
 		if err != nil {
 			return err
 		}
-		// Both ends of a rename count, the stricter more.
+		// Each operation counts, and both ends of a rename: the strictest, as in the kernel.
 		if i == 0 || j.Enforced.Verdict > worst.Enforced.Verdict {
 			worst.Enforced = j.Enforced
 		}
@@ -250,11 +253,16 @@ func (r *replayed) print(out io.Writer, rows []replayRow) error {
 			_, err = fmt.Fprintf(out, "not judged: %d events of %s, which is not there\n", r.unknown[pod], pod)
 		}
 	}
+	for _, what := range slices.Sorted(maps.Keys(r.unjudged)) {
+		if err == nil {
+			_, err = fmt.Fprintf(out, "not judged: %d events of %s: no policy can be asked about that\n", r.unjudged[what], what)
+		}
+	}
 	return err
 }
 
-// operationsOf are the questions that an event stands for; none for an exit, and
-// for what policies do not judge.
+// operationsOf are the questions that an event stands for, one for each operation; none
+// for an exit, and for what policies do not judge or this version does not know.
 func operationsOf(e events.Event) []model.Operation {
 	op := model.Operation{Executable: e.Process.Executable, Arguments: e.Process.Arguments}
 	for _, a := range e.Ancestors {
@@ -263,37 +271,45 @@ func operationsOf(e events.Event) []model.Operation {
 	switch {
 	case e.Exec != nil:
 		op.Section, op.Path, op.Origin, op.Mapping = model.SectionExecutables, e.Exec.Path, translate.OriginBits[v1alpha1.Origin(e.Exec.Origin)], e.Exec.Mapping
+		return []model.Operation{op}
 	case e.File != nil:
 		op.Section, op.Path, op.Origin = model.SectionFiles, e.File.Path, translate.OriginBits[v1alpha1.Origin(e.File.Origin)]
-		for _, name := range e.File.Operations {
-			op.Bits |= uint32(translate.FileOperations[v1alpha1.FileOperation(name)])
+		out := each(op, e.File.Operations, translate.FileOperations)
+		if e.File.Target != "" && out != nil {
+			op.Path = e.File.Target
+			out = append(out, each(op, append(slices.Clone(e.File.Operations), string(v1alpha1.FileCreate)), translate.FileOperations)...)
 		}
-		if op.Bits == 0 {
-			return nil
-		}
-		if e.File.Target != "" {
-			target := op
-			target.Path, target.Bits = e.File.Target, op.Bits|uint32(model.FileCreate)
-			return []model.Operation{op, target}
-		}
+		return out
 	case e.Privilege != nil:
 		op.Section = model.SectionPrivileges
-		op.Bits = uint32(translate.PrivilegeOperations[v1alpha1.PrivilegeOperation(e.Privilege.Operation)])
-		op.Capability = uint8(max(0, slices.Index(v1alpha1.Capabilities, v1alpha1.Capability(e.Privilege.Capability))))
-		if op.Bits == 0 {
-			return nil
+		if c := e.Privilege.Capability; c != "" {
+			n := slices.Index(v1alpha1.Capabilities, v1alpha1.Capability(c))
+			if n < 0 {
+				return nil
+			}
+			op.Capability = uint8(n)
 		}
+		return each(op, e.Privilege.Operations(), translate.PrivilegeOperations)
 	case e.Network != nil:
 		op.Section = model.SectionNetwork
-		op.Bits = uint32(translate.SocketOperations[v1alpha1.SocketOperation(e.Network.Operation)])
 		op.Proto, op.Address, op.Port = protocolNumber(e.Network.Protocol), e.Network.Address, model.Port(e.Network.Port)
-		if op.Bits == 0 {
+		return each(op, e.Network.Operations(), translate.SocketOperations)
+	}
+	return nil
+}
+
+// each asks for every operation by itself, as the kernel does; none if one is not known.
+func each[N ~string, B ~uint32](op model.Operation, names []string, bits map[N]B) []model.Operation {
+	var out []model.Operation
+	for _, name := range names {
+		bit, ok := bits[N(name)]
+		if !ok {
 			return nil
 		}
-	default:
-		return nil
+		op.Bits = uint32(bit)
+		out = append(out, op)
 	}
-	return []model.Operation{op}
+	return out
 }
 
 // protocolNumber reads what flows.Protocol writes.

@@ -6,6 +6,7 @@ package events
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"palisade.dev/palisade/nodeagent/flows"
@@ -127,21 +128,29 @@ type File struct {
 	Origin     Origin   `json:"origin,omitempty"`
 }
 
-// Privilege is a privilege that was asked for.
+// Privilege is a privilege that was asked for. One system call may ask for several:
+// setns for Capability,JoinNamespace.
 type Privilege struct {
-	Operation  string `json:"operation"`
+	Operation  string `json:"operation"` // several with commas between
 	Capability string `json:"capability,omitempty"`
 	Detail     string `json:"detail,omitempty"`
 }
 
-// Network is a socket operation.
+// Operations are the operations one by one.
+func (p Privilege) Operations() []string { return strings.Split(p.Operation, ",") }
+
+// Network is a socket operation. One system call may ask for several: fast open for
+// Connect,Send.
 type Network struct {
-	Operation string     `json:"operation"`
+	Operation string     `json:"operation"` // several with commas between
 	Protocol  string     `json:"protocol"`
 	Address   netip.Addr `json:"address,omitzero"`
 	Port      uint16     `json:"port,omitempty"`
 	Peer      string     `json:"peer,omitempty"` // NAMESPACE/NAME, where the address is an endpoint's
 }
+
+// Operations are the operations one by one.
+func (n Network) Operations() []string { return strings.Split(n.Operation, ",") }
 
 // String is NAMESPACE/NAME, and the container's name where it is known.
 func (e Event) String() string {
