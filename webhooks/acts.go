@@ -42,7 +42,7 @@ var programs = []program{
 		name: "palisade-nodeagent", container: "nodeagent", executable: "/nodeagent",
 		capabilities: []v1alpha1.Capability{"BPF", "PERFMON", "NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"},
 		bpf:          true,
-		reads:        []string{"/var/run/secrets/palisade/token"},
+		reads:        []string{"/var/run/secrets/palisade/token", "/run/containerd/io.containerd.runtime.v2.task/k8s.io/container/config.json"},
 		writes:       []string{"/var/lib/palisade/snapshot", "/run/palisade/sock"},
 	},
 }

@@ -39,6 +39,9 @@ func TestWhatTheSystemHasToDo(t *testing.T) {
 	readOnly := v1alpha1.RuntimeRules{Files: &v1alpha1.FileSection{Rules: []v1alpha1.FileRule{
 		{RuntimeRule: rule, PathMatch: v1alpha1.PathMatch{Directories: []v1alpha1.Path{"/var"}}, ReadOnly: true},
 	}}}
+	bundles := v1alpha1.RuntimeRules{Files: &v1alpha1.FileSection{Rules: []v1alpha1.FileRule{
+		{RuntimeRule: rule, PathMatch: v1alpha1.PathMatch{Directories: []v1alpha1.Path{"/run/containerd"}}},
+	}}}
 	connects := v1alpha1.RuntimeRules{Network: &v1alpha1.SocketSection{Rules: []v1alpha1.SocketRule{
 		{RuntimeRule: rule, Operations: []v1alpha1.SocketOperation{"Connect"}, SocketMatch: v1alpha1.SocketMatch{
 			Peers: []v1alpha1.Peer{{IPBlock: &v1alpha1.IPBlock{CIDR: "10.90.0.1/32"}}},
@@ -67,6 +70,7 @@ func TestWhatTheSystemHasToDo(t *testing.T) {
 		"a capability":                {ruled(systemNamespace, capability), "to use the capability PERFMON"},
 		"a capability that is unused": {ruled(systemNamespace, other), ""},
 		"its files":                   {ruled(systemNamespace, readOnly), "spec.runtime.files: files/r of cwp/p denies pod palisade-system/agent-n1 to write /var/lib/palisade/snapshot"},
+		"what containers are called":  {ruled(systemNamespace, bundles), "denies pod palisade-system/agent-n1 to read /run/containerd/"},
 		"the API server":              {ruled(systemNamespace, connects), "denies pod palisade-system/controller to the API server, port 6443"},
 		"listening":                   {ruled(systemNamespace, listens), "denies pod palisade-system/controller to listen on port 9443"},
 		"an allow-list without it":    {allowList, "spec.executables: executables/(isolated) of rtp/palisade-system/p denies pod palisade-system/controller to execute /controller (and 1 more): "},

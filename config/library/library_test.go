@@ -164,6 +164,38 @@ status: {podIPs: [{ip: 10.1.0.2}]}
 	}
 }
 
+// The agents of this system are no subjects: they do on the node what policies are to
+// keep workloads from.
+func TestSparesThisSystem(t *testing.T) {
+	system := `apiVersion: v1
+kind: Node
+metadata: {name: n1}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: palisade-system, labels: {kubernetes.io/metadata.name: palisade-system}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: default, labels: {kubernetes.io/metadata.name: default}}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: palisade-system
+  name: agent
+  uid: 00000000-0000-4000-8000-000000000001
+  labels: {app.kubernetes.io/name: palisade-nodeagent, app.kubernetes.io/part-of: palisade}
+spec: {nodeName: n1, hostNetwork: true}
+`
+	alone := rows(t, system)
+	for name, manifest := range policies(t) {
+		if n := rows(t, system+"---\n"+manifest); n != alone {
+			t.Errorf("with %s a node with nothing but an agent has %d rows, not %d", name, n, alone)
+		}
+	}
+}
+
 var block = regexp.MustCompile("(?s)```yaml\n(apiVersion.*?)```")
 
 // examples are the whole objects that a page shows.

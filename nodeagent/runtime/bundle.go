@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -63,9 +64,9 @@ func (c Config) describe(id string) (Container, error) {
 		return Container{}, fmt.Errorf("container %q: %w", id, errNoBundle)
 	}
 	why := errNoBundle
-	for _, root := range hostRoots(c.Proc) {
-		for _, pattern := range c.Bundles {
-			b, err := os.ReadFile(filepath.Join(root, strings.Replace(pattern, "*", id, 1)))
+	for _, pattern := range c.Bundles {
+		if dir := bundleDir(c.bundleRoots(), pattern); dir != "" {
+			b, err := os.ReadFile(filepath.Join(dir, strings.Replace(pattern, "*", id, 1)))
 			if err == nil {
 				return readBundle(id, b)
 			}
@@ -75,6 +76,27 @@ func (c Config) describe(id string) (Container, error) {
 		}
 	}
 	return Container{}, fmt.Errorf("container %s: %w", id, why)
+}
+
+// bundleRoots are the places to look for bundles in: the agent's own mounts first. What it
+// opens by way of the host's first process is Outside for policies about files, of which
+// the agent's pod may be a subject.
+func (c Config) bundleRoots() []string {
+	roots := hostRoots(c.Proc)
+	slices.Reverse(roots)
+	return roots
+}
+
+// bundleDir is the first root that has the directory of the bundles, whichever they are;
+// empty if none has.
+func bundleDir(roots []string, pattern string) string {
+	above, _, _ := strings.Cut(pattern, "*")
+	for _, root := range roots {
+		if _, err := os.Stat(filepath.Join(root, above)); err == nil {
+			return root
+		}
+	}
+	return ""
 }
 
 // readBundle finds what it is in the annotations of an OCI bundle's config.json.
