@@ -47,6 +47,14 @@ func (n *naming) container(cgroup uint64) Container {
 	return n.known[cgroup]
 }
 
+// has reports whether something is known of a container, or is being found out.
+func (n *naming) has(cgroup uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, waits := n.waiting[cgroup]
+	return waits || n.known[cgroup].ID != ""
+}
+
 func (n *naming) keep(cgroup uint64, c Container) {
 	if n.known == nil || len(n.known) > knownContainers {
 		n.known = map[uint64]Container{}

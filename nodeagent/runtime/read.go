@@ -60,7 +60,15 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 	defer events.Close()
 	stop := context.AfterFunc(ctx, func() { _ = events.Close() })
 	defer stop()
+	var found time.Time
 	for {
+		if time.Since(found) >= findEvery {
+			found = time.Now()
+			if err := r.find(); err != nil {
+				r.config.Log.Error(err, "some containers may keep the strictest rules of their pods")
+			}
+			r.nameAll(known)
+		}
 		wait := time.Now().Add(time.Second)
 		if r.unnamed.some() {
 			wait = time.Now().Add(retryName)
@@ -81,7 +89,7 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 			if rec.Kind == bpf.RuntimeEventCgroup {
 				r.unnamed.add(rec.Cgroup, containerID(rec.Path), bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow})
 			} else {
-				rec.Container = r.unnamed.container(rec.Cgroup)
+				rec.Container = r.containerOf(rec.Cgroup)
 				each(rec)
 			}
 		}
