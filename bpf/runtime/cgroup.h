@@ -174,22 +174,21 @@ static __always_inline int pod_of(struct rt_container *c, const char *name)
 /* Where a cgroup stands that was made before anybody watched. */
 struct ascent {
 	struct cgroup *cgroup;
-	struct cgroup *pod; /* the topmost that is named as a pod's */
-	__u64 container;    /* what stands below that on our way */
-	__u64 below;
+	struct cgroup *pod;	  /* the topmost that is named as a pod's */
+	struct cgroup *container; /* what stands below that on our way */
+	struct cgroup *below;
 };
 
 static long ascent_step(__u64 i, struct ascent *a)
 {
 	struct cgroup *cgroup = a->cgroup;
 	char name[24] = {};
-	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgroup, kn, name));
 	if (uid_begins(name)) {
 		a->pod = cgroup;
 		a->container = a->below;
 	}
-	a->below = id;
+	a->below = cgroup;
 	a->cgroup = above(cgroup);
 	return !a->cgroup;
 }
@@ -213,31 +212,31 @@ static __always_inline int bind(__u64 id, const struct bound *b)
 
 /*
  * Binds a cgroup and what is above it, if it is of a pod. Returns the container's cgroup
- * if that was not bound before. name has room for CGROUP_NAME bytes and as many again.
+ * if that was not bound before, else NULL. name has room for CGROUP_NAME bytes and as many again.
  */
-static __always_inline __u64 bind_upwards(struct cgroup *cgroup, char *name, struct bound *b)
+static __always_inline struct cgroup *bind_upwards(struct cgroup *cgroup, char *name, struct bound *b)
 {
 	struct ascent a = { .cgroup = cgroup };
 	bpf_loop(64, ascent_step, &a, 0);
-	struct cgroup *pod = a.pod;
+	struct cgroup *pod = a.pod, *container = a.container; /* or they would be relocated */
 	if (!pod)
-		return 0;
+		return NULL;
 	bpf_probe_read_kernel_str(name, CGROUP_NAME, BPF_CORE_READ(pod, kn, name));
 	if (!pod_of(&b->container, name))
-		return 0;
+		return NULL;
 	__u64 id = BPF_CORE_READ(cgroup, kn, id), at = BPF_CORE_READ(pod, kn, id);
 	b->root = at;
-	b->children = a.container ? 1 : 0; /* which one came first is not known */
+	b->children = container ? 1 : 0; /* which one came first is not known */
 	bind(at, b);
-	if (!a.container)
-		return 0;
-	b->root = a.container;
+	if (!container)
+		return NULL;
+	b->root = BPF_CORE_READ(container, kn, id);
 	b->children = 0;
 	b->container.name = RT_NAME_PENDING;
-	int fresh = bind(a.container, b);
-	if (id != a.container)
+	int fresh = bind(b->root, b);
+	if (id != b->root)
 		bind(id, b);
-	return fresh ? a.container : 0;
+	return fresh ? container : NULL;
 }
 
 #endif

@@ -61,9 +61,13 @@ int BPF_PROG(palisade_bprm_check_security, struct linux_binprm *bprm)
 	return exec(bprm);
 }
 
-static __always_inline void tell_cgroup(struct scratch *s, const struct bound *b, __u64 id, const char *name)
+/* Tells that a container's cgroup was bound, NULL if none was. */
+static __always_inline void tell_cgroup(struct scratch *s, const struct bound *b, struct cgroup *container)
 {
-	long length = bpf_probe_read_kernel_str(s->path.bytes, CGROUP_NAME, name);
+	if (!container)
+		return;
+	__u64 id = BPF_CORE_READ(container, kn, id);
+	long length = bpf_probe_read_kernel_str(s->path.bytes, CGROUP_NAME, BPF_CORE_READ(container, kn, name));
 	s->event.kind = RT_EVENT_CGROUP;
 	s->event.container = b->container;
 	s->event.cgroup = id;
@@ -102,8 +106,7 @@ int BPF_PROG(palisade_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	bpf_probe_read_kernel_str(name, CGROUP_NAME, cgroup->kn->name);
 	struct bound *parent = bound_to(above(cgroup));
 	if (!parent) {
-		if (bind_upwards(cgroup, name, &b))
-			tell_cgroup(s, &b, id, cgroup->kn->name);
+		tell_cgroup(s, &b, bind_upwards(cgroup, name, &b));
 		goto out;
 	}
 	b.container = parent->container;
@@ -117,7 +120,7 @@ int BPF_PROG(palisade_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	b.root = id;
 	b.container.name = __sync_fetch_and_add(&parent->children, 1) ? RT_NAME_PENDING : RT_NAME_SANDBOX;
 	bind(id, &b);
-	tell_cgroup(s, &b, id, cgroup->kn->name);
+	tell_cgroup(s, &b, cgroup);
 out:
 	give_scratch(s);
 	return 0;
@@ -140,9 +143,7 @@ int palisade_existing(struct bpf_iter__task *ctx)
 		struct bound fresh = {};
 		char *name = (char *)s->path.bytes;
 		__builtin_memset(name, 0, 2 * CGROUP_NAME);
-		__u64 container = bind_upwards(cgroup, name, &fresh);
-		if (container)
-			tell_cgroup(s, &fresh, container, BPF_CORE_READ(cgroup, kn, name));
+		tell_cgroup(s, &fresh, bind_upwards(cgroup, name, &fresh));
 		b = bound_to(cgroup);
 	}
 	if (!b)
@@ -189,11 +190,10 @@ __noinline int bind_late(__u64 at)
 		return 0;
 	char *name = (char *)s->path.bytes;
 	__builtin_memset(name, 0, 2 * CGROUP_NAME);
-	__u64 container = bind_upwards(cgroup, name, &fresh);
-	if (container)
-		tell_cgroup(s, &fresh, container, BPF_CORE_READ(cgroup, kn, name));
+	struct cgroup *container = bind_upwards(cgroup, name, &fresh);
+	tell_cgroup(s, &fresh, container);
 	give_scratch(s);
-	return container != 0;
+	return container != NULL;
 }
 
 SEC("tp_btf/cgroup_attach_task")

@@ -30,6 +30,8 @@ type Container struct {
 	Name    string
 	Image   string
 	Sandbox bool
+	// Pod is the UID of its pod; empty if the bundle does not say.
+	Pod string
 }
 
 // name is how the kernel names it.
@@ -39,6 +41,13 @@ func (c Container) name() uint64 {
 	}
 	return layout.ContainerName(c.Name)
 }
+
+// isOf reports whether a bundle can be that of a container in a pod's cgroup: a cgroup can
+// be called like another pod's container.
+func (c Container) isOf(pod bpf.Key6) bool { return c.Pod == "" || layout.PodKey(c.Pod) == pod }
+
+// errOtherPod says that a cgroup is called like a container of another pod.
+var errOtherPod = errors.New("the bundle is that of a container of another pod")
 
 // errNoBundle says that no description of a container was found.
 var errNoBundle = errors.New("no bundle of this container")
@@ -120,6 +129,7 @@ func readBundle(id string, b []byte) (Container, error) {
 		Name:    first("io.kubernetes.cri.container-name", "io.kubernetes.container.name"),
 		Image:   first("io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName", "io.kubernetes.cri-o.Image"),
 		Sandbox: first("io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType") == "sandbox",
+		Pod:     first("io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"),
 	}
 	if c.Name == "" && !c.Sandbox {
 		return c, fmt.Errorf("container %s: %w: it has no name", id, errNoBundle)

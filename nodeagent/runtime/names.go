@@ -74,6 +74,9 @@ func (r *Runtime) nameAll(known func(uid bpf.Key6) bool) {
 			continue
 		}
 		c, err := r.config.describe(w.id)
+		if err == nil && !c.isOf(w.pod) {
+			err = errOtherPod
+		}
 		if err == nil {
 			err = r.name(cgroup, c)
 		}

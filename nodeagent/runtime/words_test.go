@@ -37,6 +37,10 @@ func TestReadBundle(t *testing.T) {
 			`{"annotations": {"io.kubernetes.cri-o.ContainerType": "container", "io.kubernetes.container.name": "db", "io.kubernetes.cri-o.ImageName": "db:2"}}`,
 			Container{ID: "x", Name: "db", Image: "db:2"}, nil,
 		},
+		"pod": {
+			`{"annotations": {"io.kubernetes.cri.container-name": "app", "io.kubernetes.cri.sandbox-uid": "6b1f0a3e-0000-4000-8000-000000000001"}}`,
+			Container{ID: "x", Name: "app", Pod: "6b1f0a3e-0000-4000-8000-000000000001"}, nil,
+		},
 		"nameless": {`{}`, Container{ID: "x"}, errNoBundle},
 	} {
 		t.Run(name, func(t *testing.T) {
