@@ -73,10 +73,12 @@ __noinline int begin(__u32 asked)
 	if (!s)
 		return NO_ROOM;
 	s->subject = subject;
-	s->chained = 0;
 	if (p) {
 		s->chain = p->chain;
-		s->chained = 1;
+	} else {
+		/* There was no memory to remember it: what it descends from is not known. */
+		__builtin_memset(&s->chain, 0, sizeof(s->chain));
+		s->chain.flags = RT_CHAIN_OVERFLOW;
 	}
 	s->unknown = unknown;
 	s->executes = asked & BEGIN_EXEC;
@@ -290,7 +292,7 @@ static __always_inline void ask_next(struct scratch *s, rt_judge_by judge)
 	rt_begin(&s->eval, &s->subject);
 	const struct rt_header *h = rt_header_of(side, &s->eval);
 	s->eval.ruleset = rt_ruleset_at(side, h, &s->subject, s->next);
-	judge(&s->eval, &s->asked, s->asked.section <= RT_FILES ? &s->path : NULL, s->chained ? &s->chain : NULL);
+	judge(&s->eval, &s->asked, s->asked.section <= RT_FILES ? &s->path : NULL, &s->chain);
 	rt_add_answer(&s->answer, &s->eval, h->slot_default);
 }
 

@@ -104,11 +104,9 @@ struct {
  */
 struct scratch {
 	__u64 taken;
-	__u32 chained; /* whether there is a chain */
 	__u32 unknown; /* a pod that the snapshot does not know, and which therefore does nothing */
 	__u32 left; /* operations that are not judged yet */
 	__u32 next; /* the rule set that judges next */
-	__u32 pad;
 	__u32 executes; /* whether this is an exec */
 	__u64 quiet; /* no record, whatever the answer */
 	/* The object at hand. Only numbers can be given to functions that are checked once. */

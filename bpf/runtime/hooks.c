@@ -17,13 +17,27 @@ static __always_inline long exec(struct linux_binprm *bprm)
 	return settled(number);
 }
 
-/* The fingerprint of the object of a scratch. */
+/* What rules' from knows the object of a scratch by: its path, if that is one in the container. */
 __noinline __u64 fingerprint(__u32 number)
 {
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
-	if (!s || resolve_path(&s->path, &s->backwards, (void *)s->mnt, (void *)s->dentry))
-		return 0;
+	if (!s)
+		return EXECUTABLE_NOBODYS;
+	__u64 mnt = s->mnt, inode = s->inode;
+	if (resolve_path(&s->path, &s->backwards, (void *)mnt, (void *)s->dentry))
+		return EXECUTABLE_NOBODYS;
+	void *ours = (void *)mounts_of(bpf_get_current_task_btf());
+	if (origin_of(&s->path, (void *)mnt, (void *)inode, ours) == RT_OUTSIDE)
+		return EXECUTABLE_NOBODYS;
 	return rt_fingerprint(&s->path);
+}
+
+static __always_inline void program_of(struct scratch *s, struct linux_binprm *bprm)
+{
+	struct file *file = bprm->file;
+	s->mnt = (__u64)file->f_path.mnt;
+	s->dentry = (__u64)file->f_path.dentry;
+	s->inode = (__u64)file->f_inode;
 }
 
 /*
@@ -40,18 +54,19 @@ static __always_inline void note_script(struct linux_binprm *bprm)
 		return;
 	if (!known)
 		known = bpf_task_storage_get(&scripts, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	int number = known ? take_scratch() : -1;
-	struct scratch *s = number < 0 ? NULL : scratch_at(number);
-	if (!s)
+	__u32 at = known ? known->count : SCRIPTS;
+	if (!known || at >= SCRIPTS)
 		return;
-	s->mnt = (__u64)bprm->file->f_path.mnt;
-	s->dentry = (__u64)bprm->file->f_path.dentry;
-	__u32 at = known->count;
-	if (at < SCRIPTS) {
-		known->executable[at] = fingerprint(number);
-		known->count = at + 1;
+	int number = take_scratch();
+	struct scratch *s = number < 0 ? NULL : scratch_at(number);
+	__u64 executable = EXECUTABLE_NOBODYS;
+	if (s) {
+		program_of(s, bprm);
+		executable = fingerprint(number);
+		give_scratch(s);
 	}
-	give_scratch(s);
+	known->executable[at] = executable;
+	known->count = at + 1;
 }
 
 SEC("lsm/bprm_check_security")
@@ -272,10 +287,11 @@ static __always_inline int executed(struct task_struct *task, struct linux_binpr
 	p->flags &= ~PROCESS_SETUP;
 	int number = take_scratch();
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
-	if (!s)
+	if (!s) {
+		run(&p->chain, EXECUTABLE_NOBODYS);
 		return 0;
-	s->mnt = (__u64)bprm->file->f_path.mnt;
-	s->dentry = (__u64)bprm->file->f_path.dentry;
+	}
+	program_of(s, bprm);
 	remember(number);
 	give_scratch(s);
 	return 0;

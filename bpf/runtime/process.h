@@ -67,6 +67,12 @@ struct {
 	__type(value, struct scripts);
 } scripts SEC(".maps");
 
+/*
+ * An executable that is none of the container's, or whose path is not known: no rule's from
+ * means it. A process that runs one must not go on as what it was before.
+ */
+#define EXECUTABLE_NOBODYS 1
+
 /* Its executable comes first, then those of before and of its ancestors. */
 __noinline int run(struct rt_chain *chain, __u64 executable)
 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ func init() {
 		"leaked-read":        func(string) error { return read(fmt.Sprintf("/proc/self/fd/%d/secret", leaked)) },
 		"leaked-write":       leakedWrite,
 		"leaked-exec":        func(string) error { return run(fmt.Sprintf("/proc/%d/fd/%d/denied", os.Getpid(), leaked)) },
+		"from-outside":       fromOutside,
 		"foreign-mount-read": foreignMount(func(root, dir string) error { return read(root + dir + "/secret") }),
 		"foreign-mount-exec": foreignMount(func(root, dir string) error { return run(root + dir + "/denied") }),
 		"join-mount":         joinMount,
@@ -102,6 +104,15 @@ func leakedWrite(string) error {
 	}
 	_, err = unix.Write(fd, []byte("overwritten"))
 	return err
+}
+
+// fromOutside reads by a program that is none of the container's, whatever its path is.
+func fromOutside(dir string) error {
+	out, err := exec.Command(fmt.Sprintf("/proc/%d/fd/%d/attack", os.Getpid(), leaked), "read-beside", dir+"/script").Output()
+	if err != nil {
+		return err
+	}
+	return parseOutcome(strings.TrimSpace(string(out)))
 }
 
 // foreignMount looks through the root of another container's process: one that has

@@ -18,9 +18,6 @@ import (
 	"palisade.dev/palisade/test/vm/container"
 )
 
-// An allow-list of files has what the attacking program needs itself.
-const needs = `{name: needs, action: Accept, directories: [/bin, /dev, /proc, /sys, /run, /etc, /tmp, /lib64, /lib]}`
-
 // row is a type's attack in a pod of its own directories.
 func (t Type) row(pod string) Row {
 	return Row{Name: pod + "-" + t.Label(), Attacks: []string{t.Attack}, Volume: t.Volume, Pod: pod}

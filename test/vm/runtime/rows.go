@@ -8,6 +8,9 @@ const (
 	noPort       = `network: {rules: [{name: port, action: Deny, operations: [Connect, Send], protocols: [{tcp: {destinationPort: {number: 7999}}}, {udp: {destinationPort: {number: 7999}}}, {sctp: {destinationPort: {number: 7999}}}]}]}`
 )
 
+// An allow-list of files has what the attacking program needs itself.
+const needs = `{name: needs, action: Accept, directories: [/bin, /dev, /proc, /sys, /run, /etc, /tmp, /lib64, /lib]}`
+
 func noPrivilege(operations string) string {
 	return "privileges: {rules: [{name: denied, action: Deny, operations: [" + operations + "]}]}"
 }
@@ -147,6 +150,11 @@ var Rows = []Row{
 		Name: "from-script", What: "a script does it, through its interpreter",
 		Spec:    `files: {rules: [{name: secret, action: Deny, operations: [Read], paths: [$dir/secret], from: [$dir/reader]}]}`,
 		Attacks: []string{"from-script"},
+	},
+	{
+		Name: "from-outside", What: "a program of the node has the path of one that may", Pod: "borrower",
+		Spec:    `files: {default: Deny, rules: [` + needs + `, {name: reader, action: Accept, operations: [Read], paths: [$dir/secret], from: [/run/leaked/attack]}]}`,
+		Attacks: []string{"from-outside"},
 	},
 	{
 		Name: "core-pattern", What: "a setting of the node that executes outside", Attacks: []string{"core-pattern-write"},

@@ -100,6 +100,9 @@ func (s *stage) leaked() string {
 	must(s.t, os.MkdirAll(dir, 0o755))
 	must(s.t, os.WriteFile(dir+"/secret", []byte("secret of the node"), 0o600))
 	must(s.t, os.WriteFile(dir+"/denied", container.Printing("ran"), 0o755))
+	if _, err := os.Stat(dir + "/attack"); err != nil {
+		must(s.t, container.Copy(Attack, dir+"/attack"))
+	}
 	return dir
 }
 
