@@ -43,7 +43,12 @@ type FileSection struct {
 // FileRule matches what is done to files, by operation and path. Whatever its
 // operations, a Deny or Kill rule also stops the rename of a directory that it
 // names, or of one above a path, directory or glob's beginning that it names,
-// since that would move what the rule protects.
+// since that would move what the rule protects. A file itself is moved by Rename
+// and Link: a Deny of Read alone is passed by renaming or linking the file and
+// reading it by its new name, one of Write alone by moving it out, changing it
+// and moving it back. Deny Rename and Link with Read, and Create and Delete too
+// with Write, or leave operations absent; and deny the privileges Mount and
+// PivotRoot, which show a file elsewhere (see PathMatch).
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.readOnly) || !self.readOnly || !has(self.operations)",message="readOnly already says which operations: remove operations, or readOnly (shape 66)"
 // +kubebuilder:validation:XValidation:rule="!has(self.ownerOnly) || !self.ownerOnly || !has(self.operations) || self.operations.exists(o, o != 'Create')",message="ownerOnly means nothing with Create alone, since whoever creates a file owns it: add operations, or remove ownerOnly (shape 67)"

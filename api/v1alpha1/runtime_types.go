@@ -157,13 +157,20 @@ type RuntimeException struct {
 // PathMatch matches files and directories by their path; its members unite.
 // With all of them absent it matches every path.
 //
-// A path is what the kernel resolved, seen from the root of the container's
-// mount namespace: symbolic links, "..", bind mounts of other names for the same
-// mount, /proc/self/root and a chroot inside the container are gone from it. So
-// a rule must be written with the path to which links lead: where /bin is a link
-// to /usr/bin and sh one to dash, the shell is /usr/bin/dash, and a rule for
-// /bin/sh matches nothing. Hard links are paths of their own; making one is an
-// operation on files (Link) that is judged at both ends.
+// A path is what the kernel resolved, seen from the root of the mount namespace
+// of the process: symbolic links, "..", /proc/self/root and a chroot inside the
+// container are gone from it. So a rule must be written with the path to which
+// links lead: where /bin is a link to /usr/bin and sh one to dash, the shell is
+// /usr/bin/dash, and a rule for /bin/sh matches nothing. Hard links are paths of
+// their own; making one is an operation on files (Link) that is judged at both
+// ends.
+//
+// A path says where a file is, not which file it is. Whoever may give the file
+// another path is past a rule about the old one: by renaming or linking it, which
+// only a rule of files with Rename and Link stops; by copying it, where it may be
+// read; and by mounting it elsewhere (a bind mount, an overlay, pivot_root),
+// which everybody may do in a user namespace of one's own where the node allows
+// those, and which only privileges with Mount and PivotRoot denied stop.
 //
 // A path that cannot be resolved, because it is longer than 4,095 bytes, is
 // denied where any Deny, Kill or isolation applies to the section, and the
