@@ -61,7 +61,9 @@ func (s *status) runtimes() []*wire.Condition {
 		}
 		name := section.String()
 		kind := wire.ConditionRuntime + strings.ToUpper(name[:1]) + name[1:]
-		out = append(out, condition(kind, b.Means != events.NoBackend, string(b.Means), b.Detail))
+		c := condition(kind, b.Means != events.NoBackend, string(b.Means), b.Message(section))
+		c.Unjudged = b.Unjudged
+		out = append(out, c)
 	}
 	return out
 }

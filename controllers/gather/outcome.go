@@ -34,10 +34,12 @@ type Outcome struct {
 	External  bool
 	ExpiresAt time.Time
 	// Network says that it has rules about packets, Sections which runtime sections
-	// it has, and Prevent that these need a node that prevents.
-	Network  bool
-	Sections []model.Section
-	Prevent  bool
+	// it has, Operations which of theirs it is about (bits), and Prevent that these need
+	// a node that prevents.
+	Network    bool
+	Sections   []model.Section
+	Operations [model.Sections]uint32
+	Prevent    bool
 	// Exceptions are those of its runtime sections, by SECTION/NAME, and when each ends.
 	Exceptions map[string]time.Time
 }

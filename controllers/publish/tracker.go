@@ -24,6 +24,8 @@ type Condition struct {
 	Holds   bool
 	Reason  string
 	Message string
+	// Unjudged are operations of a runtime section, as its bits, that the node cannot judge.
+	Unjudged uint32
 }
 
 // Node is what the leader knows of one node's agent.
@@ -143,7 +145,7 @@ const lostHere = "leader_counters"
 func (t *Tracker) reported(name model.NodeName, r *wire.Report, named func(snapshot.RuleID) (snapshot.RuleRow, bool)) {
 	var conditions []Condition
 	for _, c := range r.GetConditions() {
-		conditions = append(conditions, Condition{c.GetType(), c.GetHolds(), c.GetReason(), c.GetMessage()})
+		conditions = append(conditions, Condition{c.GetType(), c.GetHolds(), c.GetReason(), c.GetMessage(), c.GetUnjudged()})
 	}
 	t.mu.Lock()
 	for _, l := range r.GetLosses() {

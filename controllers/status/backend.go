@@ -32,10 +32,12 @@ func (b Backend) rank() int {
 	return 2
 }
 
-// Reported is a backend, and why it is not a stronger one.
+// Reported is a backend, why it is not a stronger one, and the operations of the section
+// that it cannot judge, as bits.
 type Reported struct {
-	Backend Backend
-	Message string
+	Backend  Backend
+	Message  string
+	Unjudged uint32
 }
 
 // Backends is what a node says of each section; a section that it says nothing of
@@ -50,7 +52,7 @@ func (b *Backends) note(c publish.Condition) {
 	}
 	for s := range b {
 		if strings.EqualFold(model.Section(s).String(), name) {
-			b[s] = Reported{Backend(c.Reason), c.Message}
+			b[s] = Reported{Backend(c.Reason), c.Message, c.Unjudged}
 		}
 	}
 }
@@ -73,18 +75,37 @@ func (b *Backends) weakest(sections []model.Section) (Backend, model.Section, bo
 	return b[at].Backend, at, true
 }
 
+// unjudged says which section has operations of a policy that the node cannot judge, and
+// why; empty if there is none.
+func (b *Backends) unjudged(demand *Demand) string {
+	for _, s := range demand.Sections {
+		if b[s].Unjudged&demand.Operations[s] != 0 {
+			return fmt.Sprintf("%s by %s: %s", s, b[s].Backend, b[s].Message)
+		}
+	}
+	return ""
+}
+
 // Demand is what a policy asks of a node.
 type Demand struct {
-	Network  bool // it has rules about packets
-	Sections []model.Section
-	Prevent  bool
+	Network    bool // it has rules about packets
+	Sections   []model.Section
+	Operations [model.Sections]uint32
+	Prevent    bool
 }
 
 // how says by what a policy with runtime rules is enforced on nodes: that a rule is
-// in force is one thing, that nothing happens in spite of it another.
+// in force is one thing, that nothing happens in spite of it another. What a node cannot
+// judge at all is told with the first such node's reason.
 func how(nodes []Node) string {
-	var prevented, killed int
+	var prevented, killed, partly int
+	var first *Node
 	for i := range nodes {
+		if nodes[i].Unjudged != "" {
+			if partly++; first == nil {
+				first = &nodes[i]
+			}
+		}
 		switch {
 		case nodes[i].Backend == "":
 		case nodes[i].Backend.Prevents():
@@ -93,13 +114,19 @@ func how(nodes []Node) string {
 			killed++
 		}
 	}
+	var text string
 	switch {
 	case prevented == 0 && killed == 0:
 		return ""
 	case killed == 0:
-		return "prevented on " + nodeCount(prevented)
+		text = "prevented on " + nodeCount(prevented)
 	case prevented == 0:
-		return "killed after the fact on " + nodeCount(killed)
+		text = "killed after the fact on " + nodeCount(killed)
+	default:
+		text = fmt.Sprintf("prevented on %s, killed after the fact on %d", nodeCount(prevented), killed)
 	}
-	return fmt.Sprintf("prevented on %s, killed after the fact on %d", nodeCount(prevented), killed)
+	if first != nil {
+		text += fmt.Sprintf("; not every operation on %s: %s: %s", nodeCount(partly), first.Name, first.Unjudged)
+	}
+	return text
 }

@@ -25,6 +25,9 @@ func TestBackendsOfANode(t *testing.T) {
 	const since = publish.Counter(10)
 	executables, network := model.SectionExecutables, model.SectionNetwork
 	mixed := reported("Executables", "signal", "Files", "none", "Privileges", "lsm", "Network", "cgroup")
+	partly := mixed
+	partly.note(publish.Condition{Type: wire.ConditionRuntime + "Network", Reason: "cgroup", Message: "cannot judge Listen", Unjudged: uint32(model.SocketListen)})
+	listens, connects := [model.Sections]uint32{model.SectionNetwork: uint32(model.SocketListen | model.SocketConnect)}, [model.Sections]uint32{model.SectionNetwork: uint32(model.SocketConnect)}
 	tests := map[string]struct {
 		backends Backends
 		broken   bool // what is for packets does not work
@@ -38,6 +41,9 @@ func TestBackendsOfANode(t *testing.T) {
 		"killed":                 {mixed, false, Demand{Sections: []model.Section{network, executables}}, Realized, Signal, "", ""},
 		"killed, to prevent":     {mixed, false, Demand{Sections: []model.Section{executables}, Prevent: true}, Failed, Signal, v1alpha1.ReasonBackendCannotPrevent, "executables can only be answered by signal: because of Executables"},
 		"prevented, as demanded": {mixed, false, Demand{Sections: []model.Section{network}, Prevent: true}, Realized, "cgroup", "", ""},
+		"not all of it":          {partly, false, Demand{Sections: []model.Section{network}, Operations: listens}, Realized, "cgroup", "", ""},
+		"not all, to prevent":    {partly, false, Demand{Sections: []model.Section{network}, Operations: listens, Prevent: true}, Failed, "cgroup", v1alpha1.ReasonBackendCannotPrevent, "network by cgroup: cannot judge Listen"},
+		"all that it is about":   {partly, false, Demand{Sections: []model.Section{network}, Operations: connects, Prevent: true}, Realized, "cgroup", "", ""},
 		"nothing":                {mixed, false, Demand{Sections: []model.Section{model.SectionFiles}}, Failed, None, v1alpha1.ReasonKernelUnsupported, "files cannot be enforced: because of Files"},
 		"no packets, processes":  {mixed, true, Demand{Sections: []model.Section{network}}, Realized, "cgroup", "", ""},
 		"no packets, both":       {mixed, true, Demand{Network: true, Sections: []model.Section{network}}, Failed, "cgroup", v1alpha1.ReasonKernelUnsupported, "lacks netfilter"},
@@ -54,6 +60,9 @@ func TestBackendsOfANode(t *testing.T) {
 			if n.Progress != tc.progress || n.Backend != tc.backend || n.Reason != tc.reason || !strings.Contains(n.Message, tc.message) {
 				t.Errorf("have %+v", n)
 			}
+			if partial := strings.HasPrefix(name, "not all"); partial != (n.Unjudged != "") {
+				t.Errorf("unjudged: %q", n.Unjudged)
+			}
 		})
 	}
 }
@@ -68,7 +77,11 @@ func TestProgrammedSaysHow(t *testing.T) {
 		"no runtime": {[]Node{node("")}, "in force on 1 node"},
 		"prevented":  {[]Node{node("lsm"), node("cgroup")}, "in force on 2 nodes: prevented on 2 nodes"},
 		"killed":     {[]Node{node(Signal)}, "in force on 1 node: killed after the fact on 1 node"},
-		"both":       {[]Node{node("lsm"), node(Signal), node("fmod_ret")}, "in force on 3 nodes: prevented on 2 nodes, killed after the fact on 1"},
+		"partly": {
+			[]Node{node("lsm"), {Name: "n2", Ready: true, Progress: Realized, Backend: "cgroup", Unjudged: "network by cgroup: cannot judge Listen"}},
+			"in force on 2 nodes: prevented on 2 nodes; not every operation on 1 node: n2: network by cgroup: cannot judge Listen",
+		},
+		"both": {[]Node{node("lsm"), node(Signal), node("fmod_ret")}, "in force on 3 nodes: prevented on 2 nodes, killed after the fact on 1"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

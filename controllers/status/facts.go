@@ -36,6 +36,8 @@ type Node struct {
 	Away time.Duration
 	// Backend is the weakest by which it enforces the policy's runtime sections.
 	Backend Backend
+	// Unjudged says which of the policy's operations the node cannot judge; empty: none.
+	Unjudged string
 	// Reason and Message say why it Failed.
 	Reason  string
 	Message string

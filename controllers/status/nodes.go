@@ -35,6 +35,7 @@ func (v *View) For(name string, since publish.Counter, demand Demand) Node {
 	n := Node{Name: name, Ready: v.Ready, Away: v.Away}
 	weakest, section, known := v.Backends.weakest(demand.Sections)
 	n.Backend = weakest
+	n.Unjudged = v.Backends.unjudged(&demand)
 	// What stops packets says nothing about processes, once the node says what does.
 	broken := v.Broken
 	if !demand.Network && known {
@@ -53,6 +54,8 @@ func (v *View) For(name string, since publish.Counter, demand Demand) Node {
 	case known && demand.Prevent && !weakest.Prevents():
 		n.Progress, n.Reason = Failed, v1alpha1.ReasonBackendCannotPrevent
 		n.Message = fmt.Sprintf("%s can only be answered by %s: %s", section, weakest, v.Backends[section].Message)
+	case known && demand.Prevent && n.Unjudged != "":
+		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonBackendCannotPrevent, n.Unjudged
 	case v.Refusal != nil && v.Refusal.Counter >= since && (!holds || late):
 		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonNodeRefused, v.Refusal.Reason+": "+v.Refusal.Message
 	case late:

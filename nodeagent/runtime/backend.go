@@ -60,6 +60,22 @@ type Backend struct {
 	Means events.Backend
 	// Detail says what the kernel lacks; empty if nothing.
 	Detail string
+	// Unjudged are operations of the section that no hook here judges, or not in every
+	// way in which they can be done.
+	Unjudged uint32
+}
+
+// Message says what cannot be judged, and why there is no better means; empty if
+// everything can.
+func (b Backend) Message(s Section) string {
+	if b.Unjudged == 0 || b.Means == events.NoBackend {
+		return b.Detail
+	}
+	text := "cannot judge " + strings.Join(Operations(s, b.Unjudged), ", ") + " in every case"
+	if b.Detail != "" {
+		text += "; " + b.Detail
+	}
+	return text
 }
 
 // number is how the kernel's programs know a backend.
@@ -121,7 +137,8 @@ func Probe(from events.Backend) map[Section]Backend {
 	}
 	out := all(Backend{Means: events.NoBackend, Detail: strings.Join(why, "; ")})
 	out[Executables] = Backend{Means: events.Signal, Detail: out[Executables].Detail}
-	out[Network] = Backend{Means: events.Cgroup, Detail: out[Network].Detail}
+	// Listening has no such hook, and SCTP binds and connects past those that there are.
+	out[Network] = Backend{Means: events.Cgroup, Detail: "cgroup: not for SCTP; " + out[Network].Detail, Unjudged: bitsOf(Network, "Listen")}
 	return out
 }
 

@@ -20,8 +20,9 @@ type hook struct {
 	security string
 	// cgroup is how a program for the sockets of a cgroup is attached.
 	cgroup ebpf.AttachType
-	// missing says what cannot be decided where the kernel has no such hook.
-	missing string
+	// unjudged are operations of its first section that cannot be judged, or not in every
+	// case, where the kernel has no such hook; none: other hooks see them there too.
+	unjudged []string
 	// variant is what the program's name ends with, where there are several.
 	variant string
 }
@@ -66,9 +67,9 @@ var security = []hook{
 	{name: "capable", sections: []Section{Privileges}},
 	{name: "task_fix_setuid", sections: []Section{Privileges}},
 	{name: "task_fix_setgid", sections: []Section{Privileges}},
-	{name: "task_fix_setgroups", sections: []Section{Privileges}, missing: "privileges: changes of supplementary groups"},
+	{name: "task_fix_setgroups", sections: []Section{Privileges}, unjudged: []string{"SetGroup"}},
 	{name: "bprm_creds_from_file", sections: []Section{Privileges}},
-	{name: "userns_create", sections: []Section{Privileges}, security: "security_create_user_ns", missing: "privileges: user namespaces"},
+	{name: "userns_create", sections: []Section{Privileges}, security: "security_create_user_ns", unjudged: []string{"UserNamespace"}},
 	{name: "ptrace_access_check", sections: []Section{Privileges}},
 	{name: "ptrace_traceme", sections: []Section{Privileges}},
 	{name: "sb_mount", sections: []Section{Privileges}},
@@ -82,14 +83,14 @@ var security = []hook{
 	{name: "kernel_load_data", sections: []Section{Privileges}},
 	{name: "kernel_read_file", sections: []Section{Privileges}},
 	{name: "bpf", sections: []Section{Privileges}},
-	{name: "inode_init_security_anon", sections: []Section{Privileges}, missing: "privileges: io_uring"},
+	{name: "inode_init_security_anon", sections: []Section{Privileges}, unjudged: []string{"IOUring"}},
 	{name: "socket_create", sections: []Section{Privileges}},
 
 	{name: "socket_connect", sections: []Section{Network}},
 	{name: "socket_bind", sections: []Section{Network}},
 	{name: "socket_listen", sections: []Section{Network}},
 	{name: "socket_sendmsg", sections: []Section{Network}},
-	{name: "sctp_bind_connect", sections: []Section{Network}, missing: "network: further addresses of SCTP"},
+	{name: "sctp_bind_connect", sections: []Section{Network}, unjudged: []string{"Connect", "Bind"}},
 }
 
 // sockets are the places of the backend cgroup.

@@ -136,7 +136,10 @@ func (r *Runtime) leaveOut(refused map[string]bool) {
 	left := map[Section]bool{Executables: r.backends[Executables].Means == events.Signal}
 	r.present = slices.DeleteFunc(r.present, func(p place) bool {
 		if refused[p.program()] {
-			r.absent = append(r.absent, hook{name: p.name, missing: "hook " + p.name + " is refused by the kernel"})
+			// Nobody knows what else would see what this hook was to see.
+			for _, s := range p.sections {
+				r.lacks(s, bitsOf(s, operationNames[s]...))
+			}
 			return true
 		}
 		for _, s := range p.sections {

@@ -90,7 +90,6 @@ type Runtime struct {
 	backends  map[Section]Backend
 	hierarchy hierarchy
 	present   []place
-	absent    []hook
 	kinds     map[string]kind // of present places, by hook
 	unnamed   naming
 
@@ -122,7 +121,10 @@ func Open(c Config) (_ *Runtime, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("hooks of this kernel: %w", err)
 	}
-	r.present, r.absent = places(present, r.backends), absent
+	r.present = places(present, r.backends)
+	for _, h := range absent {
+		r.lacks(h.sections[0], bitsOf(h.sections[0], h.unjudged...))
+	}
 	if err := os.MkdirAll(c.stateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("no place for pins: %w", err)
 	}
@@ -143,6 +145,13 @@ func Open(c Config) (_ *Runtime, err error) {
 		}
 	}
 	return r, r.set()
+}
+
+// lacks notes operations that are not judged for want of a hook.
+func (r *Runtime) lacks(s Section, operations uint32) {
+	b := r.backends[s]
+	b.Unjudged |= operations
+	r.backends[s] = b
 }
 
 // set writes the settings.
@@ -218,17 +227,6 @@ func (r *Runtime) Prevents(s Section) bool { return r.Backends()[s].Means.Preven
 
 // Unknown says what becomes of pods that the snapshot does not know.
 func (r *Runtime) Unknown() UnknownPods { return r.config.Unknown }
-
-// Lacks names what cannot be decided here although its section can.
-func (r *Runtime) Lacks() []string {
-	var out []string
-	for _, h := range r.absent {
-		if h.missing != "" {
-			out = append(out, h.missing)
-		}
-	}
-	return out
-}
 
 // Close lets go of the kernel, which goes on.
 func (r *Runtime) Close() error {

@@ -63,6 +63,9 @@ func TestSockets(t *testing.T) {
 	if b := n.r.Backends()[Network]; b.Means != events.Cgroup {
 		t.Skipf("this kernel has no hooks of cgroups for sockets: %s", b.Detail)
 	}
+	if m := n.r.Backends()[Network].Message(Network); !strings.HasPrefix(m, "cannot judge Listen in every case; ") {
+		t.Errorf("what the node says of itself: %q", m)
+	}
 	tcp4, tcp6, udp4 := listener(t, "tcp4", "127.0.0.1:0"), listener(t, "tcp6", "[::1]:0"), packets(t)
 	free, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)

@@ -46,6 +46,14 @@ func Operations(s Section, set uint32) []string {
 	return out
 }
 
+// bitsOf are the bits of a section's operations of these names.
+func bitsOf(s Section, names ...string) (bits uint32) {
+	for _, name := range names {
+		bits |= 1 << slices.Index(operationNames[s], name)
+	}
+	return bits
+}
+
 // OriginOf names the bit of an origin; empty if it is not known.
 func OriginOf(bit uint8) events.Origin {
 	switch bit {

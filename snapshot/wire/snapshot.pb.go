@@ -586,11 +586,14 @@ func (x *Report) GetCounters() []*Counter {
 }
 
 type Condition struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	Holds         bool                   `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Type    string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Holds   bool                   `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
+	Reason  string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Message string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Of a section of runtime rules: the operations, as its bits, that are not judged, or
+	// not in every way in which they can be done.
+	Unjudged      uint32 `protobuf:"varint,5,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +654,13 @@ func (x *Condition) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Condition) GetUnjudged() uint32 {
+	if x != nil {
+		return x.Unjudged
+	}
+	return 0
 }
 
 type Loss struct {
@@ -1203,12 +1213,13 @@ const file_snapshot_wire_snapshot_proto_rawDesc = "" +
 	"conditions\x18\x01 \x03(\v2\x1f.palisade.snapshot.v1.ConditionR\n" +
 	"conditions\x122\n" +
 	"\x06losses\x18\x02 \x03(\v2\x1a.palisade.snapshot.v1.LossR\x06losses\x129\n" +
-	"\bcounters\x18\x03 \x03(\v2\x1d.palisade.snapshot.v1.CounterR\bcounters\"g\n" +
+	"\bcounters\x18\x03 \x03(\v2\x1d.palisade.snapshot.v1.CounterR\bcounters\"\x83\x01\n" +
 	"\tCondition\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
 	"\x05holds\x18\x02 \x01(\bR\x05holds\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\"0\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1a\n" +
+	"\bunjudged\x18\x05 \x01(\rR\bunjudged\"0\n" +
 	"\x04Loss\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\x87\x01\n" +
