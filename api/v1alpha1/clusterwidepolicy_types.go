@@ -173,8 +173,9 @@ type ClusterwidePolicySubject struct {
 	ExternalWorkloads *NamespacedExternalWorkloads `json:"externalWorkloads,omitempty"`
 
 	// nodes selects nodes by their labels, for runtime alone: the processes of
-	// the host itself, outside of every pod. {} selects every node. The
-	// processes of the agent are judged too.
+	// the host itself, outside of every pod. {} selects every node. No agent
+	// judges these yet: such a policy is compiled, explained and replayed, denies
+	// nothing and observes nothing, and Programmed is False with reason NoEnforcer.
 	//
 	// +optional
 	Nodes *LabelSelector `json:"nodes,omitempty"`

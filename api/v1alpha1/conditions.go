@@ -120,7 +120,8 @@ const (
 	// node does not enforce, whatever it has acknowledged.
 	ReasonDatapathBypassed = "DatapathBypassed"
 
-	// ReasonNoEnforcer: the subject selects only external workloads, which no
-	// node hosts, and no agent runs on them.
+	// ReasonNoEnforcer: nothing enforces the policy. Its subject is external
+	// workloads, which no node hosts and on which no agent runs; or nodes, of
+	// whose own processes, outside of pods, agents judge none yet.
 	ReasonNoEnforcer = "NoEnforcer"
 )
