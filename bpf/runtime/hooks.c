@@ -226,7 +226,8 @@ int BPF_PROG(palisade_cgroup_attach_task, struct cgroup *cgroup, const char *pat
 	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (p && !inside) {
 		p->flags = PROCESS_SETUP;
-		p->host = mounts_of(by);
+		/* Who comes by itself may have left the host's namespace before: all that it executes is judged. */
+		p->host = by == task ? 0 : mounts_of(by);
 	}
 	return 0;
 }

@@ -23,7 +23,7 @@
 
 struct process {
 	struct rt_chain chain;
-	__u64 host; /* of a process in setup: the mount namespace of who put it here */
+	__u64 host; /* of a process in setup: the mount namespace of who put it here, 0 of itself */
 	__u32 flags;
 	__u32 pad;
 };

@@ -32,6 +32,7 @@ type box struct {
 const (
 	roleVariable = "PALISADE_ROLE"
 	rootVariable = "PALISADE_ROOT"
+	selfVariable = "PALISADE_SELF" // the cgroup into which the process goes by itself
 )
 
 func TestMain(m *testing.M) {
@@ -155,6 +156,21 @@ func (b *box) command(t *testing.T, args ...string) (cmd *exec.Cmd, start func()
 	}
 }
 
+// runBySelf runs a program of the image to its end in a process that has namespaces of its
+// own before it goes into the container's cgroup by itself.
+func (b *box) runBySelf(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = []string{roleVariable + "=init", rootVariable + "=" + b.root, selfVariable + "=" + b.cgroup}
+	empty, err := os.Open(os.DevNull)
+	must(t, err)
+	defer empty.Close()
+	cmd.ExtraFiles = []*os.File{empty}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
 // run runs a program of the image to its end.
 func (b *box) run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
@@ -175,6 +191,11 @@ func boxInit(args []string) error {
 	}
 	if err := gate.Close(); err != nil {
 		return err
+	}
+	if cgroup := os.Getenv(selfVariable); cgroup != "" {
+		if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte("0"), 0); err != nil {
+			return err
+		}
 	}
 	root := os.Getenv(rootVariable)
 	if err := errors.Join(
