@@ -128,22 +128,57 @@ spec:
   - name: server
     image: palisade.dev/probe:dev
     imagePullPolicy: IfNotPresent
-    command: [/tool, serve, --tcp, "8080"]
+    command: [/tool, hello]
 `, ns, i, 1+i%2)
 	}
 	must(t, manifest.String(), "apply", "-f", "-")
 	for i := range starts {
-		pace.Until(t, fmt.Sprintf("start %d", i), func() error {
-			phase, err := kubectl("", "get", "pod", "-n", ns, fmt.Sprintf("start-%d", i), "-o", "jsonpath={.status.phase}")
-			if err == nil && phase != "Failed" {
-				err = fmt.Errorf("phase %s", phase)
-			}
-			return err
-		})
+		end := ended(t, ns, fmt.Sprintf("start-%d", i))
+		t.Log(end)
+		if end.ran() || end.code != "137" && end.reason != "StartError" {
+			t.Errorf("the program ran: %s", end)
+		}
 	}
 	// The control: the same pod, of nobody's concern.
 	must(t, strings.ReplaceAll(strings.SplitN(manifest.String(), "---", 3)[1], "app: starts", "app: free"), "replace", "--force", "-f", "-")
-	must(t, "", "wait", "-n", ns, "--for=condition=Ready", "pod/start-0", patient)
+	if end := ended(t, ns, "start-0"); !end.ran() || end.code != "2" {
+		t.Errorf("without the policy: %s", end)
+	}
+}
+
+// end is how a pod's only container ended, and what it printed.
+type end struct{ name, code, reason, log string }
+
+func (e end) String() string {
+	return fmt.Sprintf("%s ended with %s, %s, and printed %q", e.name, e.code, e.reason, e.log)
+}
+
+// ran: the first thing that the program does with a command that it does not know is to
+// print how it is used.
+func (e end) ran() bool { return strings.Contains(e.log, "usage") }
+
+// ended waits for a pod to fail.
+func ended(t *testing.T, ns, name string) end {
+	t.Helper()
+	out := end{name: name}
+	pace.Until(t, name+" ends", func() error {
+		text, err := kubectl("", "get", "pod", "-n", ns, name, "-o",
+			"jsonpath={.status.phase} {.status.containerStatuses[0].state.terminated.exitCode} {.status.containerStatuses[0].state.terminated.reason}")
+		if err != nil {
+			return err
+		}
+		fields := strings.Fields(text)
+		if len(fields) != 3 || fields[0] != "Failed" {
+			return fmt.Errorf("%s: %s", name, text)
+		}
+		out.code, out.reason = fields[1], fields[2]
+		if out.reason == "StartError" {
+			return nil // there was no process to print anything
+		}
+		out.log, err = kubectl("", "logs", "-n", ns, name)
+		return err
+	})
+	return out
 }
 
 // TestMinimumBackend: a node whose kernel can only kill after the fact does that, and
