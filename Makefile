@@ -110,7 +110,7 @@ bench-verdict: ## Time of one verdict against an empty program; writes bin/bench
 	hack/bench.sh verdict
 
 .PHONY: bench-runtime
-bench-runtime: ## Time of one answer of runtime rules at 10 to 100k rules; writes bin/bench-runtime.json (root)
+bench-runtime: ## One answer of runtime rules at 10 to 100k rules (bin/bench-runtime.json); exec and open in a VM (root)
 	hack/bench.sh runtime
 
 .PHONY: bench-path
