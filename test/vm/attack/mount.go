@@ -11,8 +11,9 @@ import (
 
 func init() {
 	add(map[string]func(string) error{
-		"bind-mount":      bindMount,
-		"bind-mount-file": bindMountFile,
+		"bind-mount":       bindMount,
+		"bind-mount-write": bindMountWrite,
+		"bind-mount-file":  bindMountFile,
 		"unshare-mount": func(dir string) error {
 			return apart(unix.CLONE_NEWNS, func() error { return bindMount(dir) })
 		},
@@ -31,14 +32,29 @@ func init() {
 func mkdir(path string) (string, error) { return path, os.MkdirAll(path, 0o755) }
 
 func bindMount(dir string) error {
-	to, err := mkdir("/run/mnt/" + filepath.Base(dir))
+	to, err := bound(dir)
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount(dir+"/sub", to, "", unix.MS_BIND, ""); err != nil {
+	return read(to + "/secret")
+}
+
+// bindMountWrite changes the file by its other path.
+func bindMountWrite(dir string) error {
+	to, err := bound(dir)
+	if err != nil {
 		return err
 	}
-	return read(to + "/secret")
+	return overwrite(to+"/secret", os.O_WRONLY)
+}
+
+// bound shows the directory elsewhere.
+func bound(dir string) (string, error) {
+	to, err := mkdir("/run/mnt/" + filepath.Base(dir))
+	if err != nil {
+		return "", err
+	}
+	return to, unix.Mount(dir+"/sub", to, "", unix.MS_BIND, "")
 }
 
 func bindMountFile(dir string) error {

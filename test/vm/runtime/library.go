@@ -95,14 +95,14 @@ var Library = []Shipped{
 	},
 	{
 		Policy: "no-write-to-binaries",
-		Attacks: steps(in("/usr/local/bin", "write", "append", "open-truncated", "overwrite-exec", "create", "create-rename", "replace", "delete", "rename-secret", "link-secret", "chmod-setuid"),
+		Attacks: steps(in("/usr/local/bin", "write", "append", "open-truncated", "overwrite-exec", "create", "create-rename", "replace", "delete", "rename-secret", "link-secret", "chmod-setuid", "bind-mount-write"),
 			in("/usr/lib", "write", "create-symlink"), in("/bin", "create"), on("preload", "/etc/ld.so.preload")),
 		Work:   on("run", "/usr/local/bin/entrypoint"),
 		Passes: on("run-copy", "/usr/local/bin/denied"),
 	},
 	{
 		Policy:  "protect-service-account-token",
-		Attacks: steps(in(tokens, "read", "read-proc-root", "read-relative", "uring-read"), in(tokens2, "read")),
+		Attacks: steps(in(tokens, "read", "read-proc-root", "read-relative", "uring-read", "bind-mount"), in(tokens2, "read")),
 		Work:    on("as", "/usr/local/bin/client read "+tokens+"/read", "/usr/local/bin/client read "+tokens2+"/read"),
 		Also: `{apiVersion: policy.palisade.dev/v1alpha1, kind: RuntimePolicy, metadata: {name: client, namespace: library-protect-service-account-token},
 spec: {subject: {pods: {}}, files: {rules: [{name: token, action: Accept, operations: [Read], from: [/usr/local/bin/client],
