@@ -12,8 +12,11 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct user_namespace;
+
 struct super_block {
 	unsigned long s_magic;
+	struct user_namespace *s_user_ns;
 };
 
 typedef struct {
@@ -41,6 +44,7 @@ struct dentry {
 struct vfsmount {
 	struct dentry *mnt_root;
 	struct super_block *mnt_sb;
+	int mnt_flags;
 };
 
 struct iattr {
@@ -91,6 +95,7 @@ struct net {
 };
 
 struct user_namespace {
+	struct user_namespace *parent;
 	struct ns_common ns;
 };
 

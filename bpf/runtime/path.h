@@ -30,12 +30,23 @@ struct walk {
 enum walk_state {
 	WALK_ON,
 	WALK_DONE,
-	WALK_TOO_LONG,
+	WALK_LOST, /* too long, or it leads to no root */
 };
 
 static __always_inline struct mount *mount_of(const struct vfsmount *mnt)
 {
 	return (struct mount *)((__u64)mnt - bpf_core_field_offset(struct mount, mnt));
+}
+
+#define MOUNT_INTERNAL 0x4000 /* not all that have it are marked by their namespace */
+
+/*
+ * A mount that the kernel made for itself, and no process: memfds, pipes and message
+ * queues lie there. One that was taken away, or whose namespace has ended, is none.
+ */
+static __always_inline int kernels_own(const struct mount *mount)
+{
+	return (__u64)BPF_CORE_READ(mount, mnt_ns) > -4096ULL || BPF_CORE_READ(mount, mnt.mnt_flags) & MOUNT_INTERNAL;
 }
 
 static __always_inline long put_name(struct walk *w, struct dentry *dentry)
@@ -44,7 +55,7 @@ static __always_inline long put_name(struct walk *w, struct dentry *dentry)
 	__u32 length = BPF_CORE_READ(dentry, d_name.len);
 	__u32 position = w->position;
 	if (length > NAME_BYTES || position > RT_PATH_BYTES || position < length + 1) {
-		w->state = WALK_TOO_LONG;
+		w->state = WALK_LOST;
 		return 1;
 	}
 	position -= length;
@@ -72,17 +83,23 @@ static long walk_step(__u64 i, struct walk *w)
 	}
 	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 	if (parent == dentry) {
-		/* Of no directory: a memfd, a pipe, what lies outside of what is mounted. */
-		if (w->position == RT_PATH_BYTES && put_name(w, dentry))
+		/*
+		 * Of no directory: a memfd, a pipe. Elsewhere nobody knows of which: what was
+		 * opened by its handle, or lies outside of what is mounted.
+		 */
+		if (w->position != RT_PATH_BYTES || !kernels_own(w->mount)) {
+			w->state = WALK_LOST;
 			return 1;
-		w->state = WALK_DONE;
+		}
+		if (!put_name(w, dentry))
+			w->state = WALK_DONE;
 		return 1;
 	}
 	w->dentry = parent;
 	return put_name(w, dentry);
 }
 
-/* 0, or -1 if the path is longer than one may be. */
+/* 0, or -1 if the path is longer than one may be, or not known. */
 static __always_inline int resolve_path(struct rt_path *path, struct backwards *scratch, const struct vfsmount *mnt, struct dentry *dentry)
 {
 	struct walk w = {
@@ -94,6 +111,7 @@ static __always_inline int resolve_path(struct rt_path *path, struct backwards *
 	};
 	bpf_loop(PATH_STEPS, walk_step, &w, 0);
 	path->length = 0;
+	*(__u64 *)path->bytes = 0;
 	__u32 position = w.position;
 	if (w.state != WALK_DONE || position == 0 || position > RT_PATH_BYTES)
 		return -1;
@@ -118,6 +136,12 @@ static __always_inline int in_shared_memory(const struct rt_path *path)
 	return *(const __u64 *)b == 0x6d68732f7665642fULL /* "/dev/shm" */ && (b[8] == '/' || b[8] == 0);
 }
 
+/* An overlay of the node's. In a user namespace of its own any process can make one. */
+static __always_inline int of_node(struct inode *inode)
+{
+	return !BPF_CORE_READ(inode, i_sb, s_user_ns, parent);
+}
+
 /*
  * Where an object comes from. What overlayfs keeps beside its inode is no part of the
  * kernel's own type information, but its first field is the upper dentry on all kernels.
@@ -128,13 +152,13 @@ static __always_inline __u8 origin_of(const struct rt_path *path, const struct v
 	const struct mnt_namespace *theirs = BPF_CORE_READ(mount, mnt_ns);
 	if (!inode || BPF_CORE_READ(inode, i_nlink) == 0)
 		return RT_MEMORY;
-	if (!theirs || (__u64)theirs > -4096ULL)
-		return RT_MEMORY; /* the kernel's own mount */
-	if (theirs != ours)
+	if (kernels_own(mount))
+		return RT_MEMORY;
+	if (theirs != ours) /* also of no namespace any more */
 		return RT_OUTSIDE;
 	if (in_shared_memory(path))
 		return RT_MEMORY;
-	if (BPF_CORE_READ(inode, i_sb, s_magic) == MAGIC_OVERLAY) {
+	if (BPF_CORE_READ(inode, i_sb, s_magic) == MAGIC_OVERLAY && of_node(inode)) {
 		__u64 size = (bpf_core_type_size(struct inode) + 7) & ~7ULL, upper = 1;
 		bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + size);
 		return upper ? RT_MODIFIED : RT_IMAGE;
