@@ -109,7 +109,8 @@ const (
 	// PrivilegePtrace is tracing another process, and reading or writing its
 	// memory.
 	PrivilegePtrace PrivilegeOperation = "Ptrace"
-	// PrivilegeMount is mounting, remounting, moving and unmounting.
+	// PrivilegeMount is mounting, copying, moving and unmounting mounts, and
+	// changing their options.
 	PrivilegeMount PrivilegeOperation = "Mount"
 	// PrivilegeChroot is changing the root directory of the process.
 	PrivilegeChroot PrivilegeOperation = "Chroot"
@@ -121,8 +122,10 @@ const (
 	// PrivilegeLoadBPF is loading an eBPF program or creating a map.
 	PrivilegeLoadBPF PrivilegeOperation = "LoadBPF"
 	// PrivilegeWriteExecMemory is making memory executable that is or was
-	// writable, anonymous memory and changed private mappings included. Just-in-
-	// time compilers do this.
+	// writable: anonymous memory, shared or not, changed private mappings, and
+	// shared mappings of files that can be written. Just-in-time compilers do
+	// this. Memory that is mapped twice, once to write and once to execute, is
+	// not known as such: the origin Memory of executables stops a memfd.
 	PrivilegeWriteExecMemory PrivilegeOperation = "WriteExecMemory"
 	// PrivilegeIOUring is setting up io_uring. What is done through one that is
 	// set up is judged like the same thing done by a system call.

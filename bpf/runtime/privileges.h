@@ -13,16 +13,28 @@ static __always_inline long privilege(__u32 operation)
 
 #define CAPABLE_QUIETLY 2 /* nobody asked for it: the kernel looks */
 
-/* System calls by which a namespace is joined; there is no hook of its own for that. */
+/* System calls that have no hook of their own, but need a capability; those on mounts have the same numbers everywhere. */
 #define CALL_SETNS 308
 #define CALL_SETNS_32 346 /* no 64-bit call has this number */
+#define CALL_OPEN_TREE 428 /* needs it to copy mounts */
+#define CALL_MOUNT_SETATTR 442
+#define CALL_OPEN_TREE_ATTR 467
+#define CALL_X32 0x40000000
 
-/* Whether the system call that goes on is one: the number by which the kernel runs it. */
-static __always_inline int joins_namespace(struct task_struct *task)
+/* What the system call that goes on does, by the number by which the kernel runs it. */
+static __always_inline __u32 operation_of_call(struct task_struct *task)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-	unsigned long call = BPF_CORE_READ(regs, orig_ax);
-	return call == CALL_SETNS || call == CALL_SETNS_32;
+	switch (BPF_CORE_READ(regs, orig_ax) & ~CALL_X32) {
+	case CALL_SETNS:
+	case CALL_SETNS_32:
+		return RT_JOIN_NAMESPACE;
+	case CALL_OPEN_TREE:
+	case CALL_MOUNT_SETATTR:
+	case CALL_OPEN_TREE_ATTR:
+		return RT_MOUNT;
+	}
+	return 0;
 }
 
 #define CAPABILITY_ADMIN 21
@@ -61,8 +73,8 @@ int BPF_PROG(palisade_capable, struct cred *cred, struct user_namespace *user, i
 	s->event.query.operations = RT_CAPABILITY;
 	s->event.query.capabilities = 1ULL << (capability & 63);
 	s->quiet = options & CAPABLE_QUIETLY;
-	if (capability == CAPABILITY_ADMIN && joins_namespace(task))
-		s->event.query.operations |= RT_JOIN_NAMESPACE;
+	if (capability == CAPABILITY_ADMIN)
+		s->event.query.operations |= operation_of_call(task);
 	return refuse(settle(step_privilege, number));
 }
 
