@@ -2,8 +2,9 @@ package v1alpha1
 
 // SocketSection says what processes may do with IP sockets. It adds who does it
 // to what a NetworkPolicy can say; a connection needs the verdict Allow of both.
-// Other families, such as Unix sockets, are not judged; raw and packet sockets
-// are of the section privileges.
+// Other families, such as Unix sockets, VSOCK, TIPC and RDS, are not judged, not
+// even where they reach other machines by TCP; raw and packet sockets are of the
+// section privileges. SMC, which falls back to TCP, counts as TCP.
 //
 // +kubebuilder:validation:XValidation:rule="self.default == 'Deny' || (has(self.rules) && size(self.rules) > 0) || (has(self.exceptions) && size(self.exceptions) > 0)",message="the section network does nothing: add a rule or an exception, set default to Deny, or remove the section (shape 11)"
 // +kubebuilder:validation:XValidation:rule="!has(self.rules) || !has(self.exceptions) || self.exceptions.all(e, !self.rules.exists(r, r.name == e.name))",message="a rule and an exception of network have the same name: rename one, so that an event can name which decided (shape 12)"
@@ -114,7 +115,8 @@ const (
 	// SocketBind is taking a local address and port by name. A port that the
 	// kernel chooses for an outgoing connection is not.
 	SocketBind SocketOperation = "Bind"
-	// SocketListen is waiting for connections.
+	// SocketListen is waiting for connections. With SMC the port is not known
+	// then: waiting is denied if anything of the section is.
 	SocketListen SocketOperation = "Listen"
 	// SocketSend is sending to an address that the message itself carries. Writing
 	// to a socket that is connected, or that was accepted, is not judged.

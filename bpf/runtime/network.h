@@ -7,6 +7,8 @@
 #include <bpf/bpf_tracing.h>
 
 #define PROTO_MPTCP 262
+#define PROTO_SMC 256
+#define FAMILY_SMC 43
 #define MSG_FASTOPEN 0x20000000
 
 /* An address of a socket as the kernel has it, for either family. */
@@ -36,10 +38,19 @@ static __always_inline void set_ipv4(struct rt_query *q, __be32 address)
 	q->address.low = bpf_ntohl(address);
 }
 
+/*
+ * A socket of shared memory communication, which is TCP to whoever does not speak that: a
+ * socket within, of which nobody is asked, binds, listens and connects.
+ */
+static __always_inline int is_smc(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_family) == FAMILY_SMC || BPF_CORE_READ(sk, sk_protocol) == PROTO_SMC;
+}
+
 static __always_inline __u8 protocol_of(struct sock *sk)
 {
 	__u16 protocol = BPF_CORE_READ(sk, sk_protocol);
-	return protocol == PROTO_MPTCP ? PROTO_TCP : protocol;
+	return protocol == PROTO_MPTCP || is_smc(sk) ? PROTO_TCP : protocol;
 }
 
 static __always_inline int is_internet(__u16 family)
@@ -84,6 +95,8 @@ static __always_inline long socket_operation(struct sock *sk, __u32 operation, c
 	if (!sk)
 		return 0;
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family == FAMILY_SMC)
+		family = FAMILY_IPV4; /* if the address does not say */
 	if (!is_internet(family))
 		return 0;
 	int number = begin(RT_NETWORK);
@@ -95,7 +108,9 @@ static __always_inline long socket_operation(struct sock *sk, __u32 operation, c
 	struct rt_query *q = &s->event.query;
 	q->operations = operation;
 	q->protocol = protocol_of(sk);
-	if (!address) {
+	if (!address && is_smc(sk)) {
+		q->flags |= RT_UNRESOLVABLE; /* the socket within knows it */
+	} else if (!address) {
 		set_own(q, sk);
 	} else if (set_address(q, family, address)) {
 		give_scratch(s);
