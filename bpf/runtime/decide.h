@@ -25,6 +25,16 @@ const volatile __u8 backends[4] = { RT_BACKEND_LSM, RT_BACKEND_LSM, RT_BACKEND_L
 
 /* Bits of what is asked of begin, besides the section. */
 #define BEGIN_EXEC 256U /* also of a process in setup */
+#define BEGIN_ON_SIDE 512U /* on the side whose number is above this bit */
+
+/*
+ * For what is more than one question: all of them are about one side, since of two
+ * generations that both refuse it each may refuse it for another of the questions.
+ */
+static __always_inline __u32 on_one_side(void)
+{
+	return BEGIN_ON_SIDE | active_side() * 2 * BEGIN_ON_SIDE;
+}
 
 /* Rules ask for something of this section, or for the rename of directories. */
 static __always_inline int needed(const struct rt_subject *s, __u32 section)
@@ -61,7 +71,8 @@ __noinline int begin(__u32 asked)
 		return NOBODYS;
 	struct rt_container container = b->container;
 	struct rt_subject subject;
-	int known = rt_subject(&subject, &container);
+	__u32 side = asked & BEGIN_ON_SIDE ? asked / (2 * BEGIN_ON_SIDE) : active_side();
+	int known = rt_subject_on(&subject, &container, side);
 	__u64 asks = setting();
 	int unknown = known < 0 && asked & BEGIN_EXEC && asks & RT_DENY_UNKNOWN;
 	if (!needed(&subject, section) && !unknown && !(asks >> section & 1))
@@ -382,9 +393,9 @@ static __always_inline long ask(int number, __u32 operations)
 }
 
 /* For a hook that is about an object. */
-static __always_inline long ask_about(__u32 section, __u32 operations, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode, __u8 flags)
+static __always_inline long ask_about(__u32 asked, __u32 operations, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode, __u8 flags)
 {
-	int number = begin(section);
+	int number = begin(asked);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
 	object(number, mnt, dentry, inode);
@@ -396,9 +407,9 @@ static __always_inline long ask_about(__u32 section, __u32 operations, const str
 	return settled(number);
 }
 
-static __always_inline long ask_file(__u32 section, __u32 operations, struct file *file, __u8 flags)
+static __always_inline long ask_file(__u32 asked, __u32 operations, struct file *file, __u8 flags)
 {
-	return ask_about(section, operations, file->f_path.mnt, file->f_path.dentry, file->f_inode, flags);
+	return ask_about(asked, operations, file->f_path.mnt, file->f_path.dentry, file->f_inode, flags);
 }
 
 #endif

@@ -21,6 +21,7 @@
 #define MAP_TYPE 15
 #define VM_EXEC 4
 #define VM_SHARED 8
+#define VM_MAY_WRITE 0x20
 
 #define TYPE_OF_FILE 0170000
 #define REGULAR 0100000
@@ -90,9 +91,9 @@ __noinline int remembered(__u32 number)
 }
 
 /* What was opened before the rules came is judged when it is used. */
-static __always_inline long use(struct file *file, __u32 operations)
+static __always_inline long use(__u32 asked, struct file *file, __u32 operations)
 {
-	int number = begin(RT_FILES);
+	int number = begin(asked);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
 	struct scratch *s = scratch_at(number);
@@ -116,7 +117,7 @@ int BPF_PROG(palisade_file_permission, struct file *file, int mask)
 		return 0;
 	if (file->f_flags & OPENED_TO_EXECUTE || of_kernel(file))
 		return 0; /* the kernel reads a program that it executes */
-	return use(file, (mask & MAY_READ ? RT_READ : 0) | (mask & MAY_WRITE ? RT_WRITE : 0));
+	return use(RT_FILES, file, (mask & MAY_READ ? RT_READ : 0) | (mask & MAY_WRITE ? RT_WRITE : 0));
 }
 
 /* What the kernel maps of a program that it executes is judged as an execution. */
@@ -126,15 +127,15 @@ static __always_inline int executed_now(const struct file *file)
 }
 
 /* A file that becomes executable memory: as an executable, and as a file. */
-static __always_inline long map_executable(struct file *file)
+static __always_inline long map_executable(__u32 side, struct file *file)
 {
-	long denied = ask_file(RT_EXECUTABLES, 0, file, RT_MAPPING);
-	return denied || executed_now(file) ? denied : ask_file(RT_FILES, RT_MAP_EXECUTABLE, file, 0);
+	long denied = ask_file(RT_EXECUTABLES | side, 0, file, RT_MAPPING);
+	return denied || executed_now(file) ? denied : ask_file(RT_FILES | side, RT_MAP_EXECUTABLE, file, 0);
 }
 
-static __always_inline long write_exec(void)
+static __always_inline long write_exec(__u32 side)
 {
-	return ask(begin(RT_PRIVILEGES), RT_WRITE_EXEC_MEMORY);
+	return ask(begin(RT_PRIVILEGES | side), RT_WRITE_EXEC_MEMORY);
 }
 
 /*
@@ -148,21 +149,22 @@ static __always_inline long write_exec(void)
 
 static __always_inline long map_file(__u64 *ctx, const int direct)
 {
-	if ((PROTECTION & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && write_exec())
+	__u32 side = on_one_side();
+	if ((PROTECTION & (PROT_EXEC | PROT_WRITE)) == (PROT_EXEC | PROT_WRITE) && write_exec(side))
 		return refuse(1);
 	if (!ARGUMENT(0))
 		return 0;
 	if (PROTECTION & PROT_EXEC) {
-		if (ask_file(RT_EXECUTABLES, 0, (struct file *)ARGUMENT(0), RT_MAPPING))
+		if (ask_file(RT_EXECUTABLES | side, 0, (struct file *)ARGUMENT(0), RT_MAPPING))
 			return refuse(1);
-		if (!executed_now((struct file *)ARGUMENT(0)) && ask_file(RT_FILES, RT_MAP_EXECUTABLE, (struct file *)ARGUMENT(0), 0))
+		if (!executed_now((struct file *)ARGUMENT(0)) && ask_file(RT_FILES | side, RT_MAP_EXECUTABLE, (struct file *)ARGUMENT(0), 0))
 			return refuse(1);
 	}
 	if (PROTECTION & PROT_WRITE && SHARED)
-		return use((struct file *)ARGUMENT(0), RT_WRITE);
+		return use(RT_FILES | side, (struct file *)ARGUMENT(0), RT_WRITE);
 	/* What is mapped is read without anybody being asked again. */
 	if (PROTECTION & PROT_READ && !(PROTECTION & PROT_EXEC) && !executed_now((struct file *)ARGUMENT(0)))
-		return use((struct file *)ARGUMENT(0), RT_READ);
+		return use(RT_FILES | side, (struct file *)ARGUMENT(0), RT_READ);
 	return 0;
 }
 
@@ -185,16 +187,17 @@ int BPF_PROG(palisade_file_mprotect, struct vm_area_struct *vma, unsigned long r
 	struct file *file = vma->vm_file;
 	unsigned long was = vma->vm_flags;
 	long denied = 0;
+	__u32 side = on_one_side();
 	if (prot & PROT_EXEC) {
-		/* What was written, or can be, and is executable now. */
-		int written = !file || vma->anon_vma;
-		if ((prot & PROT_WRITE || (written && !(was & VM_EXEC))) && (denied = write_exec()))
+		/* What was written, or can be, and is executable now: shared memory of nobody's has a file. */
+		int written = !file || vma->anon_vma || (was & (VM_SHARED | VM_MAY_WRITE)) == (VM_SHARED | VM_MAY_WRITE);
+		if ((prot & PROT_WRITE || (written && !(was & VM_EXEC))) && (denied = write_exec(side)))
 			return denied;
-		if (file && !(was & VM_EXEC) && (denied = map_executable(file)))
+		if (file && !(was & VM_EXEC) && (denied = map_executable(side, file)))
 			return denied;
 	}
 	if (prot & PROT_WRITE && file && was & VM_SHARED)
-		return use(file, RT_WRITE);
+		return use(RT_FILES | side, file, RT_WRITE);
 	return 0;
 }
 
@@ -243,9 +246,9 @@ int BPF_PROG(palisade_path_symlink, struct path *dir, struct dentry *dentry)
 }
 
 /* What may not be executed under its name must not get another one. */
-static __always_inline long keep_name(const struct vfsmount *mnt, struct dentry *dentry)
+static __always_inline long keep_name(__u32 side, const struct vfsmount *mnt, struct dentry *dentry)
 {
-	int number = begin(RT_EXECUTABLES);
+	int number = begin(RT_EXECUTABLES | side);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
 	object(number, mnt, dentry, inode_of(dentry));
@@ -259,15 +262,15 @@ static __always_inline long keep_name(const struct vfsmount *mnt, struct dentry 
 }
 
 /* What is asked of the end that gets a name. */
-static __always_inline long new_end(const struct vfsmount *mnt, struct dentry *to, struct dentry *from)
+static __always_inline long new_end(__u32 side, const struct vfsmount *mnt, struct dentry *to, struct dentry *from)
 {
 	struct inode *inode = inode_of(to);
-	return ask_about(RT_FILES, inode ? RT_CREATE | RT_DELETE : RT_CREATE, mnt, to, inode ? inode : inode_of(from), 0);
+	return ask_about(RT_FILES | side, inode ? RT_CREATE | RT_DELETE : RT_CREATE, mnt, to, inode ? inode : inode_of(from), 0);
 }
 
-static __always_inline long old_end(__u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
+static __always_inline long old_end(__u32 side, __u32 operation, const struct vfsmount *mnt, struct dentry *from, const struct vfsmount *to_mnt, struct dentry *to)
 {
-	int number = begin(RT_FILES);
+	int number = begin(RT_FILES | side);
 	if (number < 0)
 		return refuse(number == NO_ROOM);
 	object(number, mnt, from, inode_of(from));
@@ -286,28 +289,30 @@ static __always_inline long old_end(__u32 operation, const struct vfsmount *mnt,
 SEC("lsm/path_link")
 int palisade_path_link(__u64 *ctx)
 {
+	__u32 side = on_one_side();
 	/* Links do not cross mounts. */
-	if (old_end(RT_LINK, DIRECTORY(1), ENTRY(0), DIRECTORY(1), ENTRY(2)))
+	if (old_end(side, RT_LINK, DIRECTORY(1), ENTRY(0), DIRECTORY(1), ENTRY(2)))
 		return refuse(1);
-	if (new_end(DIRECTORY(1), ENTRY(2), ENTRY(0)))
+	if (new_end(side, DIRECTORY(1), ENTRY(2), ENTRY(0)))
 		return refuse(1);
-	return keep_name(DIRECTORY(1), ENTRY(0));
+	return keep_name(side, DIRECTORY(1), ENTRY(0));
 }
 
 SEC("lsm/path_rename")
 int palisade_path_rename(__u64 *ctx)
 {
-	if (old_end(RT_RENAME, DIRECTORY(0), ENTRY(1), DIRECTORY(2), ENTRY(3)))
+	__u32 side = on_one_side();
+	if (old_end(side, RT_RENAME, DIRECTORY(0), ENTRY(1), DIRECTORY(2), ENTRY(3)))
 		return refuse(1);
-	if (new_end(DIRECTORY(2), ENTRY(3), ENTRY(1)))
+	if (new_end(side, DIRECTORY(2), ENTRY(3), ENTRY(1)))
 		return refuse(1);
 	if (ARGUMENT(4) & RENAME_EXCHANGE) {
-		if (old_end(RT_RENAME, DIRECTORY(2), ENTRY(3), DIRECTORY(0), ENTRY(1)))
+		if (old_end(side, RT_RENAME, DIRECTORY(2), ENTRY(3), DIRECTORY(0), ENTRY(1)))
 			return refuse(1);
-		if (new_end(DIRECTORY(0), ENTRY(1), ENTRY(3)) || keep_name(DIRECTORY(2), ENTRY(3)))
+		if (new_end(side, DIRECTORY(0), ENTRY(1), ENTRY(3)) || keep_name(side, DIRECTORY(2), ENTRY(3)))
 			return refuse(1);
 	}
-	return keep_name(DIRECTORY(0), ENTRY(1));
+	return keep_name(side, DIRECTORY(0), ENTRY(1));
 }
 
 SEC("lsm/path_truncate")
@@ -319,7 +324,7 @@ int BPF_PROG(palisade_path_truncate, struct path *path)
 SEC("lsm/file_truncate")
 int BPF_PROG(palisade_file_truncate, struct file *file)
 {
-	return use(file, RT_WRITE);
+	return use(RT_FILES, file, RT_WRITE);
 }
 
 SEC("lsm/path_chmod")

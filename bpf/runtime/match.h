@@ -669,14 +669,14 @@ static __always_inline __u32 rt_find_words(void *side, const struct rt_header *h
 }
 
 /*
- * The rule sets of a container: 1 if there are any, 0 if there are none, -1 if the
- * snapshot does not know the pod.
+ * The rule sets of a container on a side: 1 if there are any, 0 if there are none, -1 if
+ * the snapshot does not know the pod.
  */
-__noinline int rt_subject(struct rt_subject *s, const struct rt_container *c)
+__noinline int rt_subject_on(struct rt_subject *s, const struct rt_container *c, __u32 number)
 {
 	if (!s || !c)
 		return -1;
-	*s = (struct rt_subject){ .side = active_side() };
+	*s = (struct rt_subject){ .side = number & 1 };
 	void *side = side_of(s->side);
 	if (!side)
 		return -1;
@@ -714,6 +714,11 @@ __noinline int rt_subject(struct rt_subject *s, const struct rt_container *c)
 	s->count = 1;
 	s->needs = r->needs;
 	return 1;
+}
+
+static __always_inline int rt_subject(struct rt_subject *s, const struct rt_container *c)
+{
+	return rt_subject_on(s, c, active_side());
 }
 
 /*
