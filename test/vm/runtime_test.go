@@ -28,6 +28,7 @@ func runtimeMachine(t *testing.T) vm.Machine {
 		Timeout: 2 * time.Hour, // a full run; go test has a limit of its own
 		Memory:  2048,          // fifty containers, and what their file systems hold
 		Tools:   []string{runtime.Runc, runtime.Echo},
+		Modules: []string{"smc"},
 		Env:     []string{runtime.FullVariable + "=" + os.Getenv(runtime.FullVariable)},
 		Files: build(t, map[string]program{
 			runtimeTests:   {vm.BuildTests, "palisade.dev/palisade/test/vm/runtime"},

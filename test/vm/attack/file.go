@@ -31,20 +31,21 @@ func init() {
 		"read-openat2-beneath": func(dir string) error {
 			return readOpenat2(dir, "sub/../secret", unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
 		},
-		"read-reopened":   readReopened,
-		"read-handle":     readHandle,
-		"link-secret":     linkSecret,
-		"link-descriptor": linkDescriptor,
-		"rename-secret":   renameSecret,
-		"rename-parent":   renameParent,
-		"exchange-parent": exchangeParent,
-		"exchange-secret": exchangeSecret,
-		"deep-secret":     func(dir string) error { return read(deep(dir) + "/secret") },
-		"long-secret":     func(dir string) error { return read(long(dir) + "/secret") },
-		"endless-secret":  endlessSecret,
-		"unshare-read":    unshareRead,
-		"chroot-read":     chrootRead,
-		"race-open":       raceOpen,
+		"read-reopened":    readReopened,
+		"read-handle":      readHandle,
+		"read-cold-handle": readColdHandle,
+		"link-secret":      linkSecret,
+		"link-descriptor":  linkDescriptor,
+		"rename-secret":    renameSecret,
+		"rename-parent":    renameParent,
+		"exchange-parent":  exchangeParent,
+		"exchange-secret":  exchangeSecret,
+		"deep-secret":      func(dir string) error { return read(deep(dir) + "/secret") },
+		"long-secret":      func(dir string) error { return read(long(dir) + "/secret") },
+		"endless-secret":   endlessSecret,
+		"unshare-read":     unshareRead,
+		"chroot-read":      chrootRead,
+		"race-open":        raceOpen,
 	})
 }
 
@@ -139,6 +140,56 @@ func readHandle(dir string) error {
 		return err
 	}
 	return readFrom(fd)
+}
+
+// readColdHandle opens a file by its number of which the kernel has forgotten the name.
+func readColdHandle(string) error {
+	const cgroup, path = "/sys/fs/cgroup", "/sys/fs/cgroup/cgroup.events"
+	handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, 0)
+	if err != nil {
+		return err
+	}
+	mount, err := unix.Open(cgroup, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	if err := forget(mount, handle, path); err != nil {
+		return err
+	}
+	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 64)
+	n, err := unix.Read(fd, buf)
+	if err == nil && !strings.HasPrefix(string(buf[:n]), "populated") {
+		err = fmt.Errorf("%w: it holds %q", errNoEffect, buf[:n])
+	}
+	return err
+}
+
+// forget makes the kernel forget a name, and leaves a descriptor without one open.
+func forget(mount int, handle unix.FileHandle, path string) error {
+	for range 20 {
+		// What was used since the last time is spared once.
+		for range 4 {
+			if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0); err != nil {
+				return err
+			}
+		}
+		fd, err := unix.OpenByHandleAt(mount, handle, unix.O_PATH)
+		if err != nil {
+			return err
+		}
+		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil || name != path {
+			return err
+		}
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: the kernel remembers %s", errNoEffect, path)
 }
 
 func linkSecret(dir string) error {

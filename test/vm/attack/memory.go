@@ -11,11 +11,12 @@ import (
 
 func init() {
 	add(map[string]func(string) error{
-		"map-executable":     mapExecutable,
-		"protect-executable": protectExecutable,
-		"write-execute":      writeExecute,
-		"write-then-execute": writeThenExecute,
-		"patch-memory":       patchMemory,
+		"map-executable":            mapExecutable,
+		"protect-executable":        protectExecutable,
+		"write-execute":             writeExecute,
+		"write-then-execute":        func(string) error { return writeThenExecute(unix.MAP_PRIVATE) },
+		"write-then-execute-shared": func(string) error { return writeThenExecute(unix.MAP_SHARED) },
+		"patch-memory":              patchMemory,
 	})
 }
 
@@ -62,12 +63,12 @@ func protectExecutable(dir string) error {
 	return calls(m)
 }
 
-func anonymous(protection int) ([]byte, error) {
-	return unix.Mmap(-1, 0, 4096, protection, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+func anonymous(protection, sharing int) ([]byte, error) {
+	return unix.Mmap(-1, 0, 4096, protection, sharing|unix.MAP_ANONYMOUS)
 }
 
 func writeExecute(string) error {
-	m, err := anonymous(unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC)
+	m, err := anonymous(unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, unix.MAP_PRIVATE)
 	if err != nil {
 		return err
 	}
@@ -75,8 +76,8 @@ func writeExecute(string) error {
 	return calls(m)
 }
 
-func writeThenExecute(string) error {
-	m, err := anonymous(unix.PROT_READ | unix.PROT_WRITE)
+func writeThenExecute(sharing int) error {
+	m, err := anonymous(unix.PROT_READ|unix.PROT_WRITE, sharing)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,11 +18,20 @@ func init() {
 		"unshare-mount": func(dir string) error {
 			return apart(unix.CLONE_NEWNS, func() error { return bindMount(dir) })
 		},
+		"dead-namespace": deadNamespace,
 		"overlay-mount":  overlayMount,
+		"overlay-exec": func(dir string) error {
+			return played("layered", dir, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
+		},
 		"detached-mount": detachedMount,
+		"copy-mount": func(dir string) error {
+			_, err := unix.OpenTree(unix.AT_FDCWD, dir+"/sub", unix.OPEN_TREE_CLONE)
+			return err
+		},
 		"moved-mount":    movedMount,
 		"tmpfs-mount":    tmpfsMount,
 		"remount":        remount,
+		"set-mount":      setMount,
 		"user-namespace": userNamespace,
 		"chroot":         chroot,
 		"pivot-root":     pivotRoot,
@@ -80,6 +90,60 @@ func overlayMount(dir string) error {
 	return read(to + "/secret")
 }
 
+// deadNamespace reads through a mount whose namespace has ended: it is nowhere, and a
+// path on it ends at its root.
+func deadNamespace(dir string) error {
+	for range 5 {
+		var fd int
+		err := apart(unix.CLONE_NEWNS, func() (err error) {
+			fd, err = unix.Open(dir+"/sub", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		// A process's first thread does not end: then another is tried.
+		if !moved(fd, dir+"/sub") {
+			continue
+		}
+		file, err := unix.Openat(fd, "secret", unix.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		return readFrom(file)
+	}
+	return fmt.Errorf("%w: the namespace does not end", errNoEffect)
+}
+
+// moved waits until a descriptor's file is somewhere else.
+func moved(fd int, from string) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if now, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && now != from {
+			return true
+		}
+	}
+	return false
+}
+
+// layered executes what it wrote as if it were of a lower layer.
+func layered(dir string) {
+	at := "/run/layers/" + filepath.Base(dir)
+	for _, d := range []string{"/lower", "/empty", "/merged"} {
+		if _, err := mkdir(at + d); err != nil {
+			fmt.Println(outcome(err))
+			return
+		}
+	}
+	err := copyFile(dir+"/denied", at+"/lower/brought")
+	if err == nil {
+		err = unix.Mount("overlay", at+"/merged", "overlay", 0, "lowerdir="+at+"/lower:"+at+"/empty")
+	}
+	if err == nil {
+		err = run(at + "/merged/brought")
+	}
+	fmt.Println(outcome(err))
+}
+
 // detachedMount reads through a mount that is nowhere.
 func detachedMount(dir string) error {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, dir+"/sub", unix.OPEN_TREE_CLONE)
@@ -116,6 +180,11 @@ func tmpfsMount(dir string) error {
 // remount takes a restriction of a mount away.
 func remount(string) error {
 	return unix.Mount("", "/data", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID, "")
+}
+
+// setMount does it by a system call that has no hook.
+func setMount(string) error {
+	return unix.MountSetattr(unix.AT_FDCWD, "/data", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID})
 }
 
 // userNamespace gets every capability there, and mounts.

@@ -22,6 +22,8 @@ const (
 const (
 	protoMPTCP   = 262
 	protoSCTP    = 132
+	protoSMC     = 256
+	familySMC    = 43
 	sctpBindxAdd = 100
 	sctpConnectx = 110
 	tcpFastopen  = 30 // TCP_FASTOPEN_CONNECT
@@ -36,13 +38,15 @@ var (
 
 func init() {
 	add(map[string]func(string) error{
-		"connect":        func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, plainConnect(local4)) },
-		"connect-6":      func(string) error { return connects(unix.AF_INET6, unix.IPPROTO_TCP, local6, plainConnect(local6)) },
-		"connect-mapped": func(string) error { return connects(unix.AF_INET6, unix.IPPROTO_TCP, local4, plainConnect(mapped4)) },
-		"connect-mptcp":  func(string) error { return connects(unix.AF_INET, protoMPTCP, local4, plainConnect(local4)) },
-		"connect-sctp":   func(string) error { return connects(unix.AF_INET, protoSCTP, local4, plainConnect(local4)) },
-		"connectx-sctp":  func(string) error { return connects(unix.AF_INET, protoSCTP, local4, connectx) },
-		"connect-uring":  func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, uringConnect) },
+		"connect":              func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, plainConnect(local4)) },
+		"connect-6":            func(string) error { return connects(unix.AF_INET6, unix.IPPROTO_TCP, local6, plainConnect(local6)) },
+		"connect-mapped":       func(string) error { return connects(unix.AF_INET6, unix.IPPROTO_TCP, local4, plainConnect(mapped4)) },
+		"connect-mptcp":        func(string) error { return connects(unix.AF_INET, protoMPTCP, local4, plainConnect(local4)) },
+		"connect-smc":          func(string) error { return connects(familySMC, 0, local4, plainConnect(local4)) },
+		"connect-smc-protocol": smcProtocol,
+		"connect-sctp":         func(string) error { return connects(unix.AF_INET, protoSCTP, local4, plainConnect(local4)) },
+		"connectx-sctp":        func(string) error { return connects(unix.AF_INET, protoSCTP, local4, connectx) },
+		"connect-uring":        func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, uringConnect) },
 		"fastopen-sendto": func(string) error {
 			return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(fd int) error {
 				return unix.Sendto(fd, []byte("!"), unix.MSG_FASTOPEN, local4)
@@ -51,6 +55,11 @@ func init() {
 		"fastopen-sendmsg": func(string) error {
 			return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(fd int) error {
 				return unix.Sendmsg(fd, []byte("!"), nil, local4, unix.MSG_FASTOPEN)
+			})
+		},
+		"fastopen-smc": func(string) error {
+			return connects(familySMC, 0, local4, func(fd int) error {
+				return unix.Sendto(fd, []byte("!"), unix.MSG_FASTOPEN, local4)
 			})
 		},
 		"fastopen-connect": func(string) error {
@@ -67,21 +76,17 @@ func init() {
 		"udp-sendmsg": func(string) error {
 			return datagram(func(fd int) error { return unix.Sendmsg(fd, []byte("!"), nil, local4, 0) })
 		},
-		"udp-connect":  func(string) error { return datagram(connectAndWrite) },
-		"udp-sendmmsg": func(string) error { return datagram(sendmmsg) },
-		"sctp-sendto":  sctpSendto,
-		"bind":         func(string) error { return binds(unix.IPPROTO_TCP, plainBind) },
-		"bind-mptcp":   func(string) error { return binds(protoMPTCP, plainBind) },
-		"bind-sctp":    func(string) error { return binds(protoSCTP, plainBind) },
-		"bindx-sctp":   func(string) error { return binds(protoSCTP, bindx) },
-		"listen":       listen,
-		"listen-unbound": func(string) error {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-			if err != nil {
-				return err
-			}
-			return unix.Listen(fd, 1)
-		},
+		"udp-connect":    func(string) error { return datagram(connectAndWrite) },
+		"udp-sendmmsg":   func(string) error { return datagram(sendmmsg) },
+		"sctp-sendto":    sctpSendto,
+		"bind":           func(string) error { return binds(unix.AF_INET, unix.IPPROTO_TCP, plainBind) },
+		"bind-mptcp":     func(string) error { return binds(unix.AF_INET, protoMPTCP, plainBind) },
+		"bind-smc":       func(string) error { return binds(familySMC, 0, plainBind) },
+		"bind-sctp":      func(string) error { return binds(unix.AF_INET, protoSCTP, plainBind) },
+		"bindx-sctp":     func(string) error { return binds(unix.AF_INET, protoSCTP, bindx) },
+		"listen":         listen,
+		"listen-unbound": func(string) error { return listenUnbound(unix.AF_INET) },
+		"listen-smc":     func(string) error { return listenUnbound(familySMC) },
 	})
 }
 
@@ -244,8 +249,8 @@ func sctpSendto(string) error {
 	})
 }
 
-func binds(protocol int, bind func(fd int) error) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, protocol)
+func binds(family, protocol int, bind func(fd int) error) error {
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, protocol)
 	if err != nil {
 		return err
 	}
@@ -264,6 +269,30 @@ func binds(protocol int, bind func(fd int) error) error {
 		return fmt.Errorf("%w: bound to %v", errNoEffect, got)
 	}
 	return nil
+}
+
+// smcProtocol asks for shared memory communication as a protocol of the internet's, where
+// the kernel has it.
+func smcProtocol(string) error {
+	return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(int) error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, protoSMC)
+		if errors.Is(err, unix.EPROTONOSUPPORT) {
+			fd, err = unix.Socket(familySMC, unix.SOCK_STREAM, 0)
+		}
+		if err != nil {
+			return err
+		}
+		// Left open: closing would end the connection before it is taken.
+		return plainConnect(local4)(fd)
+	})
+}
+
+func listenUnbound(family int) error {
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Listen(fd, 1)
 }
 
 func listen(string) error {

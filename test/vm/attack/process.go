@@ -38,6 +38,7 @@ var roles = map[string]func(dir string){
 	"wait":    func(string) { _, _ = os.Stdin.Read(make([]byte, 1)) },
 	"victim":  victim,
 	"mounter": mounter,
+	"layered": layered,
 	"orphan":  orphan,
 	"reader":  func(dir string) { fmt.Println(outcome(read(dir + "/secret"))) },
 }

@@ -148,7 +148,7 @@ func serviceMemory(dir string) error {
 			return share(fd)
 		}},
 		{"anonymous memory", func() error {
-			m, err := anonymous(unix.PROT_READ | unix.PROT_WRITE)
+			m, err := anonymous(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
 			return errors.Join(err, unix.Munmap(m))
 		}},
 	})

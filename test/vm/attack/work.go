@@ -57,7 +57,7 @@ func work(dir string) error {
 			return err
 		}},
 		{"memory", func() error {
-			m, err := anonymous(unix.PROT_READ | unix.PROT_WRITE)
+			m, err := anonymous(unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
 			return errors.Join(err, unix.Munmap(m))
 		}},
 		{"socket", func() error { return socket(unix.AF_INET, unix.SOCK_STREAM, 0) }},

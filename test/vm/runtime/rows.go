@@ -42,6 +42,11 @@ var Rows = []Row{
 		Attacks: []string{"bind-mount", "bind-mount-file", "unshare-mount", "overlay-mount", "moved-mount", "detached-mount"},
 	},
 	{
+		Name: "dead-mount", What: "a mount whose namespace has ended", Pod: "mount", Volume: true,
+		Spec:    noPrivilege("Mount") + "\nfiles: {rules: [{name: secret, action: Deny, operations: [Read], paths: [$dir/sub/secret]}]}",
+		Attacks: []string{"dead-namespace"},
+	},
+	{
 		Name: "bypass-06", What: "new pid and mount namespaces change the key", Spec: noRead + "\n" + noExec,
 		Attacks: []string{"unshare-exec", "unshare-read"},
 	},
@@ -61,8 +66,8 @@ var Rows = []Row{
 		Attacks: []string{"long-secret", "endless-secret"},
 	},
 	{
-		Name: "bypass-10", What: "a program that is no file of the image: memfd, shared memory, tmpfs, a volume, an unlinked file", Pod: "image",
-		Spec: onlyTheImage, Attacks: []string{"memfd-exec", "memfd-sealed-exec", "memfd-descriptor-exec", "shm-exec", "tmpfs-exec", "volume-exec", "unlinked-exec"},
+		Name: "bypass-10", What: "a program that is no file of the image: memfd, shared memory, tmpfs, a volume, an unlinked file, an overlay of the attacker's", Pod: "image",
+		Spec: onlyTheImage, Attacks: []string{"memfd-exec", "memfd-sealed-exec", "memfd-descriptor-exec", "shm-exec", "tmpfs-exec", "volume-exec", "unlinked-exec", "overlay-exec"},
 	},
 	{
 		Name: "bypass-11", What: "a script of a denied interpreter, and a denied script",
@@ -82,11 +87,11 @@ var Rows = []Row{
 	{Name: "bypass-15", What: "the path in memory changes after the check", Spec: noRead + "\n" + noExec, Attacks: []string{"race-open", "race-exec"}},
 	{
 		Name: "bypass-16", What: "TCP fast open connects by sending", Pod: "network", Spec: noPort,
-		Attacks: []string{"fastopen-sendto", "fastopen-sendmsg", "fastopen-connect"},
+		Attacks: []string{"fastopen-sendto", "fastopen-sendmsg", "fastopen-connect", "fastopen-smc"},
 	},
 	{
-		Name: "bypass-17", What: "MPTCP, SCTP, an address by setsockopt, an IPv4 address in IPv6", Pod: "network", Spec: noPort,
-		Attacks: []string{"connect", "connect-6", "connect-mapped", "connect-mptcp", "connect-sctp", "connectx-sctp", "sctp-sendto"},
+		Name: "bypass-17", What: "MPTCP, SMC, SCTP, an address by setsockopt, an IPv4 address in IPv6", Pod: "network", Spec: noPort,
+		Attacks: []string{"connect", "connect-6", "connect-mapped", "connect-mptcp", "connect-smc", "connect-smc-protocol", "connect-sctp", "connectx-sctp", "sctp-sendto"},
 	},
 	{
 		Name: "bypass-18", What: "the container runtime's own file (CVE-2019-5736), and a descriptor that it leaks (CVE-2024-21626)", Pod: "outside",
@@ -118,6 +123,10 @@ var Rows = []Row{
 		Attacks: []string{"read", "read-openat2-root", "read-openat2-beneath", "read-reopened"},
 	},
 	{Name: "file-handle", What: "a file by its handle", Volume: true, Spec: noRead, Attacks: []string{"read-handle"}},
+	{
+		Name: "cold-handle", What: "a file by its handle, when the kernel has forgotten its name", Pod: "image", Attacks: []string{"read-cold-handle"},
+		Spec: `files: {rules: [{name: events, action: Deny, operations: [Read], paths: [/sys/fs/cgroup/cgroup.events]}]}`,
+	},
 	{
 		Name: "rename-forms", What: "the file is renamed, or exchanged with one that may be read",
 		Spec:    `files: {rules: [{name: secret, action: Deny, operations: [Read, Rename], paths: [$dir/secret]}]}`,
@@ -176,9 +185,9 @@ var Rows = []Row{
 	},
 	{Name: "ptrace", What: "another process's memory and descriptors", Pod: "ptrace", Spec: noPrivilege("Ptrace"), Attacks: []string{"ptrace", "process-read", "process-write", "process-memory", "process-file"}},
 	{Name: "user-namespace", What: "a user namespace, and a mount there", Pod: "user", Spec: noPrivilege("UserNamespace"), Attacks: []string{"user-namespace"}},
-	{Name: "write-execute", What: "memory that is written and then executed", Pod: "memory", Spec: noPrivilege("WriteExecMemory"), Attacks: []string{"write-execute", "write-then-execute"}},
+	{Name: "write-execute", What: "memory that is written and then executed", Pod: "memory", Spec: noPrivilege("WriteExecMemory"), Attacks: []string{"write-execute", "write-then-execute", "write-then-execute-shared"}},
 	{Name: "roots", What: "chroot, pivot_root, joining a namespace", Pod: "roots", Spec: noPrivilege("Chroot, PivotRoot, JoinNamespace"), Attacks: []string{"chroot", "pivot-root", "join-namespace"}},
-	{Name: "mounts", What: "mounting and remounting", Pod: "mount", Spec: noPrivilege("Mount"), Attacks: []string{"tmpfs-mount", "remount"}},
+	{Name: "mounts", What: "mounting and remounting", Pod: "mount", Spec: noPrivilege("Mount"), Attacks: []string{"tmpfs-mount", "remount", "set-mount", "copy-mount"}},
 	{Name: "identities", What: "changing user and groups", Pod: "identities", Spec: noPrivilege("SetUser, SetGroup"), Attacks: []string{"set-user", "set-group", "set-groups"}},
 	{
 		Name: "capability", What: "using a capability", Pod: "capability", Attacks: []string{"priority"},
@@ -197,11 +206,11 @@ var Rows = []Row{
 		Attacks: []string{"udp-sendto", "udp-sendmsg", "udp-connect", "udp-sendmmsg", "connect-uring"},
 	},
 	{
-		Name: "bind-forms", What: "taking a port, by every protocol", Pod: "bind", Attacks: []string{"bind", "bind-mptcp", "bind-sctp", "bindx-sctp"},
+		Name: "bind-forms", What: "taking a port, by every protocol", Pod: "bind", Attacks: []string{"bind", "bind-mptcp", "bind-smc", "bind-sctp", "bindx-sctp"},
 		Spec: `network: {rules: [{name: port, action: Deny, operations: [Bind], protocols: [{tcp: {destinationPort: {number: 7998}}}, {sctp: {destinationPort: {number: 7998}}}]}]}`,
 	},
 	{
-		Name: "listen", What: "waiting for connections, also at a port that the kernel chooses", Pod: "listen", Attacks: []string{"listen", "listen-unbound"},
+		Name: "listen", What: "waiting for connections, also at a port that the kernel chooses", Pod: "listen", Attacks: []string{"listen", "listen-unbound", "listen-smc"},
 		Spec: `network: {rules: [{name: any, action: Deny, operations: [Listen]}]}`,
 	},
 }
