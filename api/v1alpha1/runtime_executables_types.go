@@ -106,7 +106,10 @@ type Origin string
 const (
 	// OriginImage is a file of the container's image that has not changed since
 	// the container started. It needs an overlay as the container's root
-	// file system; with another one, everything on it counts as Modified.
+	// file system; with another one, everything on it counts as Modified. So
+	// does what is on an overlay that was mounted in a user namespace; who may
+	// mount with the node's own privileges (CAP_SYS_ADMIN) can make files look
+	// like those of an image, unless Mount is denied to it.
 	OriginImage Origin = "Image"
 	// OriginModified is a file that was created or changed in the container, or
 	// that lies on a volume: a persistent volume, an emptyDir, a mounted
