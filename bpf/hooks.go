@@ -84,7 +84,7 @@ const (
 	RuntimeEventJudged uint8 = iota + 1
 	RuntimeEventExit
 	RuntimeEventCgroup
-	RuntimeEventExec
+	RuntimeEventExec // the path is the arguments, the target a RuntimeChainOf
 )
 
 // RuntimeEvent is what the ring buffer of runtime operations carries; then comes
@@ -113,7 +113,7 @@ type RuntimeEvent struct {
 	Pad              [2]uint8
 	PathLength       uint32
 	TargetLength     uint32
-	Pad2             uint32
+	Arguments        uint32 // of RuntimeEventExec: how many bytes there are of them
 	Ancestors        [8]RuntimeAncestor
 }
 

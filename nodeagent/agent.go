@@ -53,6 +53,7 @@ type Agent struct {
 	orphaned bool
 	status   *status
 	counted  *counted
+	observed observed
 	cut      chan struct{} // holds one token while connections may have to be cut
 }
 

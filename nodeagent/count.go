@@ -82,7 +82,7 @@ func (a *Agent) counting(ctx context.Context, dp Datapath, around *bypass) {
 			}
 			return
 		}
-		a.counted.setRules(totals)
+		a.counted.setRules(append(totals, a.observed.counters()...))
 		a.found(fromCounters, around.look(packetsOfPods(totals)))
 		for _, p := range pairs {
 			// Pairs of built-in rules have no number, nor have pods that are gone.

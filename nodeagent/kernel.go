@@ -120,7 +120,7 @@ func (p *Pinned) Flows(ctx context.Context, a *Agent, hub *flows.Hub) error {
 	stop := context.AfterFunc(ctx, func() { _ = events.Close() })
 	defer stop()
 	names := newNamer(a.holding, a.o.Facts.Bindings)
-	lost := losses{read: p.lostSoFar}
+	lost := losses{read: func() (uint32, []datapath.Counter, error) { return p.lostSoFar(a) }}
 	if _, err := lost.since(); err != nil { // what was lost before this agent is not its to tell
 		return err
 	}
@@ -143,52 +143,20 @@ func (p *Pinned) Flows(ctx context.Context, a *Agent, hub *flows.Hub) error {
 		}
 		if now := time.Now(); !now.Before(next) {
 			next = now.Add(lossEvery)
-			n, err := lost.since()
+			some, err := lost.since()
 			if err != nil {
 				return err
 			}
-			hub.Lost(n)
-			a.LostFlows(n)
+			for _, l := range some {
+				by := flows.Decision{}
+				if l.by != (lostBy{}) {
+					by = names.decision(l.Attribution)
+				}
+				hub.Lost(l.n, by)
+				a.LostFlows(l.n)
+			}
 		}
 	}
-}
-
-// lostSoFar counts the records that the kernel did not deliver: over the limits of
-// their rules, and those that found the ring full.
-func (p *Pinned) lostSoFar() (uint64, error) {
-	ring, err := p.RingLost()
-	if err != nil {
-		return 0, err
-	}
-	counters, err := p.Counters()
-	if err != nil {
-		return 0, err
-	}
-	total := uint64(ring)
-	for _, c := range counters {
-		total += uint64(c.Lost)
-	}
-	return total, nil
-}
-
-// losses turns a count that grows into what was added. It may also shrink, when a
-// rule goes and takes its count along.
-type losses struct {
-	read func() (uint64, error)
-	last uint64
-}
-
-func (l *losses) since() (uint64, error) {
-	now, err := l.read()
-	if err != nil {
-		return 0, err
-	}
-	was := l.last
-	l.last = now
-	if now < was {
-		return 0, nil
-	}
-	return now - was, nil
 }
 
 // interfaceName is what people know an interface by, or its number.

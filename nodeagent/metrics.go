@@ -29,6 +29,8 @@ var (
 	descPackets     = desc("rule_packets_total", "Packets that a rule decided, since the rule came.", "tier", "policy", "rule")
 	descBytes       = desc("rule_bytes_total", "Bytes of the packets that a rule decided, since the rule came.", "tier", "policy", "rule")
 	descOperations  = desc("rule_operations_total", "Operations of processes that a runtime rule decided, since the rule came.", "tier", "policy", "rule")
+	descObserved    = desc("rule_staged_operations_total", "Operations of processes that a runtime rule would have decided otherwise, since the rule came: rules with action Audit, and those of policies in mode Audit.", "tier", "policy", "rule")
+	descRuleLost    = desc("rule_records_lost_total", "Records of a rule that were over its rate, since the rule came.", "tier", "policy", "rule")
 	descBackend     = desc("runtime_backend", "1 for the means by which a section of runtime rules is enforced.", "section", "backend")
 	descAudits      = desc("audits_total", "Comparisons of the kernel with the snapshot by what came of them; repaired: somebody had changed the kernel's tables or hooks.", "result")
 	descFlows       = desc("flow_records_total", "Flow records by what became of them.", "result")
@@ -74,8 +76,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descBackend, 1, section.String(), string(b.Means))
 	}
 	for k, t := range c.agent.byRule() {
+		counter(descRuleLost, t.lost, k.tier, k.policy, k.rule)
 		if runtime.IsRule(k.rule) {
 			counter(descOperations, t.packets, k.tier, k.policy, k.rule)
+			counter(descObserved, t.bytes, k.tier, k.policy, k.rule)
 			continue
 		}
 		counter(descPackets, t.packets, k.tier, k.policy, k.rule)
@@ -94,7 +98,7 @@ func (a *Agent) lacks() (missing int, findings []host.Finding) {
 
 type ruleLabels struct{ tier, policy, rule string }
 
-type ruleTotals struct{ packets, bytes uint64 }
+type ruleTotals struct{ packets, bytes, lost uint64 }
 
 // byRule adds up what has the same labels: a policy may have a rule of one name in
 // both directions.
@@ -104,7 +108,7 @@ func (a *Agent) byRule() map[ruleLabels]ruleTotals {
 		d := a.ruleOf(t.Attribution)
 		k := ruleLabels{d.Tier, d.Policy, d.Rule}
 		sum := out[k]
-		out[k] = ruleTotals{sum.packets + t.Packets, sum.bytes + t.Bytes}
+		out[k] = ruleTotals{sum.packets + t.Packets, sum.bytes + t.Bytes, sum.lost + uint64(t.Lost)}
 	}
 	return out
 }

@@ -69,8 +69,7 @@ func (n *namer) staged(e datapath.Event, about datapath.Judged) *flows.Judged {
 	case e.Ingress.Staged.Deny:
 		by = e.Ingress.Staged
 	}
-	j := n.decision(by).Judge(verdict(by))
-	return &j
+	return n.decision(by).Stage(verdict(by))
 }
 
 func verdict(a datapath.Attribution) flows.Verdict {

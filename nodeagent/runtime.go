@@ -1,12 +1,14 @@
 package nodeagent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/datapath"
@@ -128,22 +130,28 @@ type recorder struct {
 	node      string
 	pods      podNamer
 	names     *namer
-	rule      func(bpf.RuleSlot) datapath.Attribution
+	rule      func(bpf.RuleSlot, snapshot.Generation) datapath.Attribution
 	processes *runtime.Processes
+	commands  commandLines
+	rate      uint32 // of rules that do not say
+	redactor  *events.Redactor
 }
 
-func newRecorder(a *Agent, d *datapath.Datapath, proc string) *recorder {
+func newRecorder(a *Agent, p *Pinned) *recorder {
 	return &recorder{
 		node: a.o.Node, pods: podNamer{holding: a.holding}, names: newNamer(a.holding, a.o.Facts.Bindings),
-		rule: d.Attribute, processes: runtime.NewProcesses(proc),
+		rule: p.Attribute, processes: runtime.NewProcesses(p.proc, p.Fingerprint),
+		commands: commandLines{holding: a.holding, fingerprint: p.Fingerprint, observed: &a.observed},
+		rate:     p.runtime.EventsPerSecond(), redactor: p.runtime.Redactor(),
 	}
 }
 
-// event makes the event of a record.
-func (r *recorder) event(rec runtime.Record) events.Event {
+// event makes the event of a record; none if its rule has made enough in this second.
+func (r *recorder) event(rec runtime.Record) (events.Event, bool) {
+	generation := snapshot.Generation{Epoch: rec.Epoch, Term: rec.Term, Counter: rec.Counter}
 	e := events.Event{
 		Time: rec.At, Verdict: flows.Allow, Node: r.node, Backend: runtime.BackendOf(rec.Backend),
-		Generation: snapshot.Generation{Epoch: rec.Epoch, Term: rec.Term, Counter: rec.Counter}.String(),
+		Generation: generation.String(),
 		Process:    r.processes.Process(rec), Ancestors: r.processes.Ancestors(rec),
 		Pod: r.pods.pod(bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow}),
 	}
@@ -153,20 +161,25 @@ func (r *recorder) event(rec runtime.Record) events.Event {
 			e.Container.Name = snapshot.RuntimePauseContainer
 		}
 	}
+	e.Process.Arguments = r.redactor.Redact(e.Process.Arguments)
 	r.processes.Note(rec)
 	if rec.Kind == bpf.RuntimeEventExit {
 		e.Type = events.TypeExit
-		return e
+		return e, true
 	}
 	enforced, staged := rec.Enforced(), rec.Staged()
-	e.Decision = r.names.decision(r.rule(enforced.Slot))
+	e.Decision = r.names.decision(r.rule(enforced.Slot, generation))
 	e.Verdict = runtimeVerdict(enforced)
 	if v := runtimeVerdict(staged); v != e.Verdict {
-		j := r.names.decision(r.rule(staged.Slot)).Judge(v)
-		e.Staged = &j
+		e.Staged = r.names.decision(r.rule(staged.Slot, generation)).Stage(v)
 	}
 	r.object(&e, rec)
-	return e
+	row, ok := r.commands.judge(rec)
+	if !ok {
+		return e, true
+	}
+	e.Staged = r.names.decision(datapath.Attribution{Decision: datapath.Decision{Rule: row.ID}}).Stage(flows.Deny)
+	return e, r.commands.observed.count(row.ID, rec.Time/uint64(time.Second), cmp.Or(row.RateLimit, r.rate))
 }
 
 func runtimeVerdict(w runtime.Word) flows.Verdict {
@@ -187,6 +200,9 @@ func (r *recorder) object(e *events.Event, rec runtime.Record) {
 	case runtime.Executables:
 		e.Type = events.TypeExec
 		e.Exec = &events.Exec{Path: rec.Path, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
+		if c := rec.Command; c != nil {
+			e.Exec.Arguments, e.Exec.Truncated = r.redactor.Redact(c.Arguments), c.Truncated
+		}
 	case runtime.Files:
 		e.Type = events.TypeFile
 		e.File = &events.File{Path: rec.Path, Target: rec.Target, Operations: runtime.Operations(runtime.Files, q.Operations), Origin: origin}
@@ -241,9 +257,13 @@ func (p *Pinned) Operations(ctx context.Context, a *Agent, hub *flows.Hub) error
 	if p.runtime == nil {
 		return nil
 	}
-	r := newRecorder(a, p.Datapath, p.proc)
+	r := newRecorder(a, p)
 	known := func(uid bpf.Key6) bool { return r.pods.pod(uid).Name != "" }
-	return p.runtime.Read(ctx, known, func(rec runtime.Record) { hub.Publish(r.event(rec)) })
+	return p.runtime.Read(ctx, known, func(rec runtime.Record) {
+		if e, ok := r.event(rec); ok {
+			hub.Publish(e)
+		}
+	})
 }
 
 // keyed looks again at processes that run already, once there are keys to remember what

@@ -158,6 +158,8 @@ struct css_set {
 
 struct mm_struct {
 	struct file *exe_file;
+	unsigned long arg_start;
+	unsigned long arg_end;
 };
 
 struct task_struct {

@@ -256,7 +256,7 @@ __noinline int tell(__u32 number)
 	if (s->executes) {
 		struct process *p = bpf_task_storage_get(&processes, bpf_get_current_task_btf(), NULL, 0);
 		if (p)
-			p->flags |= PROCESS_TOLD;
+			p->flags |= PROCESS_TOLD | PROCESS_EXECUTES;
 	}
 	return 0;
 }

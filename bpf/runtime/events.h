@@ -12,7 +12,7 @@ enum rt_event_kind {
 	RT_EVENT_JUDGED = 1, /* an operation of a section */
 	RT_EVENT_EXIT = 2,
 	RT_EVENT_CGROUP = 3, /* a container's cgroup appeared; the path is its name */
-	RT_EVENT_EXEC = 4,   /* a program runs now */
+	RT_EVENT_EXEC = 4,   /* a program runs now: the path is its arguments, the target an rt_chain */
 };
 
 enum rt_backend {
@@ -53,7 +53,7 @@ struct rt_event {
 	__u8 pad[2];
 	__u32 path_length;
 	__u32 target_length;
-	__u32 pad2;
+	__u32 arguments; /* of RT_EVENT_EXEC: how many bytes there are of them */
 	struct rt_ancestor ancestors[RT_ANCESTORS];
 };
 
@@ -235,6 +235,34 @@ static __always_inline void send_event(struct scratch *s)
 	struct limit *l = bpf_map_lookup_elem(&limits, &zero);
 	if (l)
 		__sync_fetch_and_add(&l->lost, 1);
+}
+
+/*
+ * What the process at hand was executed with, which stands in its memory now and nowhere
+ * else soon, and the scratch's chain: what it and those above it had executed until then.
+ */
+__noinline int tell_arguments(__u32 number)
+{
+	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
+	if (!s)
+		return -1;
+	struct rt_event *e = &s->event;
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 start = BPF_CORE_READ(task, mm, arg_start), size = BPF_CORE_READ(task, mm, arg_end) - start;
+	__u32 length = (size < RT_PATH_BYTES ? size : RT_PATH_BYTES - 1) & (RT_PATH_BYTES - 1);
+	/* Nothing is waited for here: what is not in memory is not read. */
+	if (bpf_probe_read_user(s->path.bytes, length, (void *)start))
+		length = 0;
+	bpf_probe_read_kernel(s->path.bytes + length, sizeof(s->chain), &s->chain);
+	e->kind = RT_EVENT_EXEC;
+	e->time = bpf_ktime_get_ns();
+	e->pid = BPF_CORE_READ(task, tgid);
+	e->started = BPF_CORE_READ(task, group_leader, start_boottime);
+	e->arguments = size;
+	e->path_length = length;
+	e->target_length = sizeof(s->chain);
+	send_event(s);
+	return 0;
 }
 
 #endif

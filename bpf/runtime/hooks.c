@@ -292,6 +292,11 @@ static __always_inline int executed(struct task_struct *task, struct linux_binpr
 		run(&p->chain, EXECUTABLE_NOBODYS);
 		return 0;
 	}
+	if (p->flags & PROCESS_EXECUTES) {
+		p->flags &= ~PROCESS_EXECUTES;
+		s->chain = p->chain;
+		tell_arguments(number);
+	}
 	program_of(s, bprm);
 	remember(number);
 	give_scratch(s);

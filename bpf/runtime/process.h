@@ -21,6 +21,9 @@
 /* What it runs was told, so that its end is, too. */
 #define PROCESS_TOLD 4U
 
+/* What it executes was told, and with which arguments was not yet. */
+#define PROCESS_EXECUTES 8U
+
 struct process {
 	struct rt_chain chain;
 	__u64 host; /* of a process in setup: the mount namespace of who put it here, 0 of itself */

@@ -34,7 +34,7 @@ type runFlags struct {
 	apiDir, trustDir, tokenFile string
 	http, flowLog               string
 	unbound, unknown, best      string
-	record                      []string
+	record, redact              []string
 	verbose, guard              bool
 	eventsPerSecond             uint32
 	host                        host.Host
@@ -89,7 +89,8 @@ func (f *runFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.unknown, "unknown-pods", string(runtime.UnknownAllow), "pods that the snapshot does not know: allow what they execute, or deny it until it does")
 	fl.StringVar(&f.best, "runtime-backend", "auto", "what to try first for runtime rules: lsm, fmod_ret or signal, each with those after it; auto: all of them")
 	fl.StringSliceVar(&f.record, "record", nil, "sections of runtime rules of which everything is reported that is judged, for palisade propose: executables, files, privileges, network")
-	fl.Uint32Var(&f.eventsPerSecond, "events-per-second", 50, "how many flow records a rule may make in a second")
+	fl.StringSliceVar(&f.redact, "redact-arguments", nil, "what is left out of the command lines in records, beside passwords, tokens and keys by their usual names: --option, what follows it; --option=**, what stands for **")
+	fl.Uint32Var(&f.eventsPerSecond, "events-per-second", 50, "how many records a rule may make in a second; rateLimit of a runtime rule goes before it")
 	fl.BoolVar(&f.guard, "guard-start", true, "keep palisade-cni chained, so that no pod starts before this agent enforces for it")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "log each pod and each small change")
 	hostFlags(cmd, &f.host)
@@ -141,7 +142,7 @@ func (f *runFlags) run(cmd *cobra.Command) error {
 				PinDir: f.host.PinDir, EventsPerSecond: f.eventsPerSecond,
 				Layout: layout.Options{Unbound: unbound},
 			}, runtime.Config{
-				Proc: f.host.Proc, EventsPerSecond: f.eventsPerSecond, Unknown: unknown, Record: record, Best: best,
+				Proc: f.host.Proc, EventsPerSecond: f.eventsPerSecond, Unknown: unknown, Record: record, Best: best, Redact: f.redact,
 			}, log)
 		},
 		Controller: &stream.Enroller{

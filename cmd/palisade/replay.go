@@ -264,13 +264,14 @@ func (r *replayed) print(out io.Writer, rows []replayRow) error {
 // operationsOf are the questions that an event stands for, one for each operation; none
 // for an exit, and for what policies do not judge or this version does not know.
 func operationsOf(e events.Event) []model.Operation {
-	op := model.Operation{Executable: e.Process.Executable, Arguments: e.Process.Arguments}
+	op := model.Operation{Executable: e.Process.Executable}
 	for _, a := range e.Ancestors {
 		op.Ancestry = append(op.Ancestry, a.Executable)
 	}
 	switch {
 	case e.Exec != nil:
 		op.Section, op.Path, op.Origin, op.Mapping = model.SectionExecutables, e.Exec.Path, translate.OriginBits[v1alpha1.Origin(e.Exec.Origin)], e.Exec.Mapping
+		op.Arguments = e.Exec.Arguments
 		return []model.Operation{op}
 	case e.File != nil:
 		op.Section, op.Path, op.Origin = model.SectionFiles, e.File.Path, translate.OriginBits[v1alpha1.Origin(e.File.Origin)]

@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"palisade.dev/palisade/bpf"
+	"palisade.dev/palisade/snapshot"
 )
 
 // Companion has programs of its own that judge by the same tables, by the same
@@ -64,9 +65,17 @@ func (d *Datapath) usable(lacks error) error {
 	return nil
 }
 
-// Attribute names the rule of a slot, for a Companion's events.
-func (d *Datapath) Attribute(slot bpf.RuleSlot) Attribution {
+// Attribute tells what a slot of a rule stood for in a generation. Events of slots that
+// are another's now may still come.
+func (d *Datapath) Attribute(slot bpf.RuleSlot, g snapshot.Generation) Attribution {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.attribution(uint32(slot))
+	return d.attributionAt(uint32(slot), g)
+}
+
+// Fingerprint is what the kernel remembers of the path of an executable.
+func (d *Datapath) Fingerprint(path string) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.engine.layout.Fingerprint(path)
 }

@@ -15,6 +15,8 @@ import (
 // Counter counts what one rule decided, on all processors, since the rule came.
 type Counter struct {
 	Attribution
+	// Of a runtime rule, Packets are the operations that it decided, and Bytes those that
+	// it would have decided where it is only observed.
 	Packets, Bytes uint64
 	Lost           uint32 // events over the limit
 }

@@ -85,7 +85,7 @@ type Container struct {
 type Process struct {
 	PID          uint32            `json:"pid"` // in the node's namespace
 	Executable   string            `json:"executable,omitempty"`
-	Arguments    []string          `json:"arguments,omitempty"`    // after redaction
+	Arguments    []string          `json:"arguments,omitempty"`    // what Executable was executed with, after redaction
 	Truncated    bool              `json:"truncated,omitempty"`    // there were more arguments
 	UID          uint32            `json:"uid"`                    // in the node's user namespace
 	GID          uint32            `json:"gid"`                    //
@@ -118,6 +118,10 @@ type Exec struct {
 	InterpreterOf string `json:"interpreterOf,omitempty"` // the script that asked for it
 	Origin        Origin `json:"origin,omitempty"`
 	Mapping       bool   `json:"mapping,omitempty"` // mapped as code into a process that runs already
+	// What it was executed with, after redaction, its own name first: of what was
+	// executed, and by Signal also of what was denied. Of a script, what its interpreter got.
+	Arguments []string `json:"arguments,omitempty"`
+	Truncated bool     `json:"truncated,omitempty"` // there were more arguments
 }
 
 // File is a file and what was asked of it.

@@ -35,6 +35,7 @@ func TestPrinter(t *testing.T) {
 	stream := [][]byte{
 		line(t, flows.Flow{Verdict: flows.Deny}), // of the same stream, not of this reader
 		line(t, stopped), line(t, connect), line(t, flows.Losses{Lost: 3, Where: "kernel"}),
+		line(t, flows.Losses{Lost: 4, Where: "kernel", Tier: "Namespace", Policy: "rtp/shop/db", Rule: "executables/shell"}),
 	}
 	tests := map[string]struct {
 		filter Filter
@@ -43,7 +44,7 @@ func TestPrinter(t *testing.T) {
 	}{
 		"all": {Filter{}, []string{
 			"Kill", "shop/db-0/postgres", "/bin/sh", "Namespace rtp/shop/db executables/shell (after the fact): no shells",
-			"tcp 192.0.2.1:443", "(staged: Deny by rtp/shop/net network/out)", "3 records lost (kernel)",
+			"tcp 192.0.2.1:443", "(staged: Deny by rtp/shop/net network/out)", "3 records lost (kernel)", "4 records lost (kernel) by Namespace rtp/shop/db executables/shell",
 		}, nil},
 		"type":      {Filter{Type: TypeNetwork}, []string{"192.0.2.1", "3 records lost"}, []string{"/bin/sh"}},
 		"verdict":   {Filter{Verdict: Kill}, []string{"/bin/sh"}, []string{"192.0.2.1"}},

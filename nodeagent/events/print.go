@@ -87,7 +87,7 @@ func (p *Printer) Line(line []byte) error {
 		if p.JSON {
 			return raw()
 		}
-		_, err := fmt.Fprintf(p.Out, "-- %d records lost (%s) --\n", l.Lost, l.Where)
+		_, err := fmt.Fprintln(p.Out, l)
 		return err
 	})
 }

@@ -73,7 +73,7 @@ func (p *Printer) losses(line []byte) error {
 	if err := json.Unmarshal(line, &l); err != nil {
 		return fmt.Errorf("flow record %.80q: %w", line, err)
 	}
-	_, err := fmt.Fprintf(p.Out, "-- %d records lost (%s) --\n", l.Lost, l.Where)
+	_, err := fmt.Fprintln(p.Out, l)
 	return err
 }
 

@@ -4,6 +4,7 @@
 package flows
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
@@ -68,6 +69,10 @@ type Judged struct {
 	Tier    string  `json:"tier"`
 	Policy  string  `json:"policy"`
 	Rule    string  `json:"rule"`
+	// Of what is staged: beside it stand those of what decides.
+	Severity string   `json:"severity,omitempty"`
+	Message  string   `json:"message,omitempty"`
+	Tags     []string `json:"tags,omitempty"`
 }
 
 // End is one end of a connection.
@@ -104,6 +109,18 @@ type Losses struct {
 	// Where they were lost: "kernel" (more than a rule may report in a second, or
 	// the agent was too slow) or "reader" (this reader was too slow).
 	Where string `json:"where"`
+	// The rule that made more records than it may in a second; none if it was another reason.
+	Tier   string `json:"tier,omitempty"`
+	Policy string `json:"policy,omitempty"`
+	Rule   string `json:"rule,omitempty"`
+}
+
+// String is how people read it.
+func (l Losses) String() string {
+	if l.Rule == "" {
+		return fmt.Sprintf("-- %d records lost (%s) --", l.Lost, l.Where)
+	}
+	return fmt.Sprintf("-- %d records lost (%s) by %s %s %s --", l.Lost, l.Where, l.Tier, l.Policy, l.Rule)
 }
 
 var (
@@ -142,6 +159,13 @@ func Builtin(rule string) Decision {
 // Judge makes the outcome of a direction out of what decided it.
 func (d Decision) Judge(v Verdict) Judged {
 	return Judged{Verdict: v, Tier: d.Tier, Policy: d.Policy, Rule: d.Rule}
+}
+
+// Stage is Judge with what the policy has to say about it.
+func (d Decision) Stage(v Verdict) *Judged {
+	j := d.Judge(v)
+	j.Severity, j.Message, j.Tags = d.Severity, d.Message, d.Tags
+	return &j
 }
 
 // Protocol is the name that policies use, or the number.

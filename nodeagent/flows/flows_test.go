@@ -74,7 +74,7 @@ func TestPrinter(t *testing.T) {
 	p := Printer{Filter: Filter{Verdict: Deny}, Out: &out}
 	allowed := denied()
 	allowed.Verdict = Allow
-	for _, r := range []any{denied(), allowed, Losses{at, 3, "kernel"}} {
+	for _, r := range []any{denied(), allowed, Losses{Time: at, Lost: 3, Where: "kernel"}} {
 		if err := p.Line(bytes.TrimSpace(marshal(r))); err != nil {
 			t.Fatal(err)
 		}

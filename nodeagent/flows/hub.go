@@ -48,11 +48,12 @@ func (h *Hub) Publish(record any) {
 	h.send(record)
 }
 
-// Lost tells readers of records that the kernel could not deliver.
-func (h *Hub) Lost(n uint64) {
+// Lost tells readers of records that the kernel could not deliver. by is the rule that
+// made too many of them; the zero one for another reason.
+func (h *Hub) Lost(n uint64, by Decision) {
 	if n > 0 {
 		h.lost.Add(n)
-		h.send(Losses{h.now(), n, "kernel"})
+		h.send(Losses{Time: h.now(), Lost: n, Where: "kernel", Tier: by.Tier, Policy: by.Policy, Rule: by.Rule})
 	}
 }
 
@@ -78,7 +79,7 @@ func (h *Hub) send(record any) {
 // there are losses; without them the line is one more loss.
 func (r *Reader) offer(line []byte, now func() time.Time) {
 	if r.lost > 0 && cap(r.lines)-len(r.lines) >= 2 {
-		r.lines <- marshal(Losses{now(), r.lost, "reader"})
+		r.lines <- marshal(Losses{Time: now(), Lost: r.lost, Where: "reader"})
 		r.lost = 0
 	}
 	if r.lost == 0 {

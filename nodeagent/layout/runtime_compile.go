@@ -109,8 +109,9 @@ func (c *compiler) rule(rank uint64, slot bpf.RuleSlot, r snapshot.RuntimeRuleRo
 	c.slots = append(c.slots, uint32(slot))
 	head := &c.out.head
 	if len(r.Arguments) > 0 {
-		// The kernel does not see command lines: the agent judges these by itself.
-		head.Needs |= bpf.RuntimeNeedsArguments
+		// The kernel does not compare command lines: the agent judges these by itself,
+		// by what is told of the section.
+		head.Needs |= bpf.RuntimeNeedsArguments | 1<<r.Section
 		return
 	}
 	clause := c.clause(rank, slot, r)

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,20 +18,30 @@ type processID struct {
 	started uint64
 }
 
+// program is what a process runs.
+type program struct {
+	path    string
+	command *Command // nil: nobody knows
+}
+
 // Processes remembers what processes execute, for the records of those that are gone when
 // their record is read. It is used by one goroutine.
 type Processes struct {
 	proc string
-	by   map[processID]string // the executable
+	by   map[processID]program
 	boot time.Time
+	// fingerprint is what the kernel remembers of a path; paths lead back from there.
+	fingerprint func(path string) uint64
+	paths       map[uint64]string
 }
 
 // knownProcesses bounds what is remembered.
 const knownProcesses = 16384
 
-// NewProcesses remembers nothing yet.
-func NewProcesses(proc string) *Processes {
-	return &Processes{proc: proc, by: map[processID]string{}, boot: bootTime()}
+// NewProcesses remembers nothing yet. fingerprint is what the kernel remembers of an
+// executable's path.
+func NewProcesses(proc string, fingerprint func(path string) uint64) *Processes {
+	return &Processes{proc: proc, by: map[processID]program{}, boot: bootTime(), fingerprint: fingerprint, paths: map[uint64]string{}}
 }
 
 // bootTime is when the clock began that processes are stamped by.
@@ -50,58 +59,60 @@ func (p *Processes) Note(r Record) {
 	switch {
 	case r.Kind == bpf.RuntimeEventExit:
 		delete(p.by, id)
-	case executes(r) && !r.Enforced().Deny:
-		p.keep(id, r.Path)
+	case r.happens():
+		p.keep(id, program{r.Path, r.Command})
+		if len(p.paths) > knownProcesses {
+			clear(p.paths)
+		}
+		p.paths[p.fingerprint(r.Path)] = r.Path
 	}
 }
 
-func (p *Processes) keep(id processID, path string) {
+func (p *Processes) keep(id processID, runs program) {
 	if len(p.by) > knownProcesses {
 		clear(p.by)
 	}
-	p.by[id] = path
+	p.by[id] = runs
 }
 
 func (p *Processes) executable(id processID) string {
-	if path, ok := p.by[id]; ok {
-		return path
+	if runs, ok := p.by[id]; ok {
+		return runs.path
 	}
 	path, err := os.Readlink(filepath.Join(p.proc, fmt.Sprint(id.pid), "exe"))
 	if err != nil {
 		return "" // it is gone
 	}
-	p.keep(id, path)
+	p.keep(id, program{path, p.look(id.pid)})
 	return path
 }
 
-// shownArguments bounds the command line of a record.
-const shownArguments = 4096
-
-// arguments are the command line of a process that still runs.
-func (p *Processes) arguments(pid uint32) (args []string, truncated bool) {
+// look reads the command line of a process; nil if it is gone.
+func (p *Processes) look(pid uint32) *Command {
 	b, err := os.ReadFile(filepath.Join(p.proc, fmt.Sprint(pid), "cmdline"))
 	if err != nil {
-		return nil, false // it is gone
+		return nil
 	}
-	if len(b) > shownArguments {
-		b, truncated = b[:shownArguments], true
-	}
-	for a := range bytes.SplitSeq(bytes.TrimSuffix(b, []byte{0}), []byte{0}) {
-		args = append(args, string(a))
-	}
-	return args, truncated
+	return commandOf(b[:min(len(b), ShownArguments)], len(b) > ShownArguments)
 }
 
 // acting is the executable of who did what a record says. Who executes is asked for what
-// it was before; one that was stopped may be gone, and one that is killed after the fact
-// has become what it must not be.
+// it was before: that may be gone, and it may be another program by now.
 func (p *Processes) acting(r Record) string {
 	id := processID{r.PID, r.Started}
-	if !executes(r) || !r.Enforced().Deny {
+	if !r.executes() {
 		return p.executable(id)
 	}
-	path, known := p.by[id]
-	if !known && backendOf(r.Backend) != events.Signal {
+	if c := r.Command; c != nil && c.Chain != nil {
+		if c.Chain.Count == 0 {
+			return "" // the container runtime's own
+		}
+		if path, ok := p.paths[c.Chain.Executable[0]]; ok {
+			return path
+		}
+	}
+	path := p.by[id].path
+	if path == "" && !r.happens() && backendOf(r.Backend) != events.Signal {
 		path = p.executable(id)
 	}
 	if above := r.RuntimeEvent.Ancestors[0]; path == "" && above.PID != 0 {
@@ -109,11 +120,6 @@ func (p *Processes) acting(r Record) string {
 		path = p.executable(processID{above.PID, above.Started})
 	}
 	return path
-}
-
-// executes reports whether a record is about an execution.
-func executes(r Record) bool {
-	return r.Kind == bpf.RuntimeEventJudged && r.Query.Section == uint8(Executables) && r.Query.Flags&bpf.RuntimeMapping == 0
 }
 
 // Process is who a record is about.
@@ -132,7 +138,9 @@ func (p *Processes) Process(r Record) events.Process {
 		out.ExitCode = &code
 		return out
 	}
-	out.Arguments, out.Truncated = p.arguments(r.PID)
+	if runs := p.by[processID{r.PID, r.Started}]; runs.command != nil && runs.path == out.Executable {
+		out.Arguments, out.Truncated = runs.command.Arguments, runs.command.Truncated
+	}
 	return out
 }
 

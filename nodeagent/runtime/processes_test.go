@@ -23,15 +23,15 @@ func TestActing(t *testing.T) {
 		answer  uint64
 		want    string
 	}{
-		"killed after the fact, and had executed":      {bpf.BackendSignal, 11, denied, "/bin/app"},
-		"killed after the fact, and was forked":        {bpf.BackendSignal, 12, denied, "/bin/sh"},
-		"prevented, and is gone":                       {bpf.BackendLSM, 12, denied, "/bin/sh"},
-		"prevented, and had executed":                  {bpf.BackendLSM, 11, denied, "/bin/app"},
-		"allowed":                                      {bpf.BackendLSM, 11, 0, "/bin/app"},
-		"allowed, and is gone: what it was is unknown": {bpf.BackendLSM, 12, 0, ""},
+		"killed after the fact, and had executed": {bpf.BackendSignal, 11, denied, "/bin/app"},
+		"killed after the fact, and was forked":   {bpf.BackendSignal, 12, denied, "/bin/sh"},
+		"prevented, and is gone":                  {bpf.BackendLSM, 12, denied, "/bin/sh"},
+		"prevented, and had executed":             {bpf.BackendLSM, 11, denied, "/bin/app"},
+		"allowed":                                 {bpf.BackendLSM, 11, 0, "/bin/app"},
+		"allowed, and was forked":                 {bpf.BackendLSM, 12, 0, "/bin/sh"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := NewProcesses(t.TempDir())
+			p := NewProcesses(t.TempDir(), func(path string) uint64 { return uint64(len(path)) })
 			p.Note(record(bpf.BackendLSM, 10, "/bin/sh", 0))
 			p.Note(record(bpf.BackendLSM, 11, "/bin/app", 0))
 			r := record(c.backend, c.pid, "/bin/denied", c.answer)

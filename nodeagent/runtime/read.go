@@ -24,6 +24,9 @@ type Record struct {
 	Target string
 	// Container is what is known of the cgroup; its name may not be yet.
 	Container Container
+	// Command is what a program was executed with; nil of any other record, of what was
+	// denied, and if nobody knows.
+	Command *Command
 }
 
 // Words of an answer.
@@ -60,8 +63,19 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 	defer events.Close()
 	stop := context.AfterFunc(ctx, func() { _ = events.Close() })
 	defer stop()
-	var found time.Time
+	c := commands{proc: r.config.Proc}
+	all := func(records []Record) {
+		for _, rec := range records {
+			each(rec)
+		}
+	}
+	defer func() { all(c.overdue(time.Now().Add(awaitArguments))) }()
+	var found, looked time.Time
 	for {
+		if now := time.Now(); now.Sub(looked) >= awaitArguments/2 {
+			looked = now
+			all(c.overdue(now))
+		}
 		if time.Since(found) >= findEvery {
 			found = time.Now()
 			if err := r.find(); err != nil {
@@ -90,7 +104,7 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 				r.unnamed.add(rec.Cgroup, containerID(rec.Path), bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow})
 			} else {
 				rec.Container = r.containerOf(rec.Cgroup)
-				each(rec)
+				all(c.join(rec, time.Now()))
 			}
 		}
 		r.nameAll(known)

@@ -50,7 +50,9 @@ type Config struct {
 	// Record is which sections' operations are reported although nothing is denied.
 	Record          []Section
 	EventsPerSecond uint32
-	Log             logr.Logger
+	// Redact is what of arguments is left out of records, beside what always is.
+	Redact []string
+	Log    logr.Logger
 	// Best is the means to begin with when looking for what the kernel offers.
 	Best events.Backend
 }
@@ -227,6 +229,12 @@ func (r *Runtime) Prevents(s Section) bool { return r.Backends()[s].Means.Preven
 
 // Unknown says what becomes of pods that the snapshot does not know.
 func (r *Runtime) Unknown() UnknownPods { return r.config.Unknown }
+
+// EventsPerSecond is how many records a rule makes that does not say.
+func (r *Runtime) EventsPerSecond() uint32 { return r.config.EventsPerSecond }
+
+// Redactor leaves secrets out of arguments.
+func (r *Runtime) Redactor() *events.Redactor { return events.NewRedactor(r.config.Redact) }
 
 // Close lets go of the kernel, which goes on.
 func (r *Runtime) Close() error {
