@@ -155,13 +155,22 @@ static __always_inline __u32 uid_begins(const char *name)
 	return 0;
 }
 
+/* A cgroup's name, and room for a UID that begins late in it. */
+struct cgroup_name {
+	char text[2 * CGROUP_NAME];
+};
+
 /* Reads a pod's UID from a cgroup's name as layout.PodKey has it. */
-static __always_inline int pod_of(struct rt_container *c, const char *name)
+__noinline int pod_of(struct rt_container *c, const struct cgroup_name *name)
 {
-	__u32 begin = uid_begins(name);
+	if (!c || !name)
+		return 0;
+	/* Through memory, of which the verifier knows nothing: it would try each place in turn. */
+	c->uid_low = uid_begins(name->text);
+	__u32 begin = *(volatile __u64 *)&c->uid_low & 31;
 	if (!begin)
 		return 0;
-	struct uid_text u = { .name = name + begin, .other = FNV_START };
+	struct uid_text u = { .name = name->text + begin, .other = FNV_START };
 	bpf_loop(CGROUP_NAME - 24, uid_step, &u, 0);
 	if (u.other == FNV_START)
 		return 0;
@@ -212,7 +221,7 @@ static __always_inline int bind(__u64 id, const struct bound *b)
 
 /*
  * Binds a cgroup and what is above it, if it is of a pod. Returns the container's cgroup
- * if that was not bound before, else NULL. name has room for CGROUP_NAME bytes and as many again.
+ * if that was not bound before, else NULL.
  */
 static __always_inline struct cgroup *bind_upwards(struct cgroup *cgroup, char *name, struct bound *b)
 {
@@ -222,7 +231,7 @@ static __always_inline struct cgroup *bind_upwards(struct cgroup *cgroup, char *
 	if (!pod)
 		return NULL;
 	bpf_probe_read_kernel_str(name, CGROUP_NAME, BPF_CORE_READ(pod, kn, name));
-	if (!pod_of(&b->container, name))
+	if (!pod_of(&b->container, (const struct cgroup_name *)name))
 		return NULL;
 	__u64 id = BPF_CORE_READ(cgroup, kn, id), at = BPF_CORE_READ(pod, kn, id);
 	b->root = at;
