@@ -20,10 +20,17 @@ func swap(i int) Row {
 	return Row{Name: "swap", Pod: "swap", Spec: swaps[i], Attacks: []string{"storm"}}
 }
 
-// swap starts the agent again with another generation. Meanwhile pods start, and real
-// opens and execs are judged by the old or the new one, and never by neither.
+// flips is how often the generation changes without an agent.
+const flips = 5000
+
+// swap starts the agent again with another generation, and then changes between the two
+// many times. Meanwhile pods start, and real opens and execs are judged by the old or the
+// new one, and never by neither.
 func (s *stage) swap(t *testing.T, a *agent, manifests string) {
 	dir := swap(0).Dir("storm")
+	a.stop()
+	old := openSides(t)
+	before := old.lines(old.judging())
 	x, err := s.pod("swap").attacker.Begin("storm", dir)
 	must(t, err)
 	_, err = x.Wait("ready")
@@ -32,12 +39,14 @@ func (s *stage) swap(t *testing.T, a *agent, manifests string) {
 	a.begin()
 	s.starts(t, starts()/2, starts())
 	a.await(want)
+	a.stop()
+	openSides(t).flips(before, flips)
 	must(t, x.Go())
 	line, err := x.Wait("storm ")
 	must(t, err)
 	o, err := x.Result()
 	must(t, err)
-	fmt.Printf("swaps: %s\n", strings.TrimPrefix(line, "storm "))
+	fmt.Printf("swaps: flips=%d %s\n", flips, strings.TrimPrefix(line, "storm "))
 	if !o.Succeeded {
 		t.Errorf("%+v", o)
 	}
