@@ -82,3 +82,11 @@ func TestRedactLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkRedact(b *testing.B) {
+	r := NewRedactor(nil)
+	args := []string{"/usr/bin/psql", "--host=db", "--password=hunter2", "-c", "select * from orders where id = 5"}
+	for b.Loop() {
+		r.Redact(args)
+	}
+}
