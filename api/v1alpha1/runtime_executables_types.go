@@ -64,7 +64,8 @@ type ExecutableRule struct {
 	// these arguments, the name of the program itself (argument 0) not counted.
 	// They are compared by the agent after the fact and never by the kernel:
 	// a process can change its arguments after any check, so nothing may rest
-	// on them. The agent sees the first 4,096 bytes of a command line.
+	// on them. Only arguments that lie within the first 4,095 bytes of a
+	// command line are compared.
 	//
 	// +optional
 	// +listType=set
