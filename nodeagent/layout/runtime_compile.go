@@ -242,8 +242,10 @@ func hides(first, later bpf.RuntimeClause) bool {
 		later.Staged != bpf.RuntimeNothing && first.Staged > later.Staged {
 		return false
 	}
+	// What is outside of the container is accepted by rules that name it alone.
+	asks := first.Origins&bpf.RuntimeAny == 0 || first.Flags&bpf.RuntimeClauseDenies != 0
 	first.Enforced, first.Staged = later.Enforced, later.Staged
-	if first.From == 0 && later.Flags&bpf.RuntimeClauseIsolation == 0 {
+	if first.From == 0 && asks && later.Flags&bpf.RuntimeClauseIsolation == 0 {
 		later.From = 0
 		later.Flags = later.Flags&^bpf.RuntimeClauseDenies | first.Flags&bpf.RuntimeClauseDenies
 	}
