@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -142,10 +143,10 @@ func readHandle(dir string) error {
 	return readFrom(fd)
 }
 
-// readColdHandle opens a file by its number of which the kernel has forgotten the name.
+// readColdHandle opens a file by its number whose name nobody has looked up, so that the
+// kernel does not know it either. The files of a new cgroup have the numbers that follow.
 func readColdHandle(string) error {
-	const cgroup, path = "/sys/fs/cgroup", "/sys/fs/cgroup/cgroup.events"
-	handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, path, 0)
+	cgroup, err := mkdir("/sys/fs/cgroup/cold-handle")
 	if err != nil {
 		return err
 	}
@@ -153,43 +154,31 @@ func readColdHandle(string) error {
 	if err != nil {
 		return err
 	}
-	if err := forget(mount, handle, path); err != nil {
-		return err
-	}
-	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_RDONLY)
+	defer unix.Close(mount)
+	handle, _, err := unix.NameToHandleAt(mount, "", unix.AT_EMPTY_PATH)
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, 64)
-	n, err := unix.Read(fd, buf)
-	if err == nil && !strings.HasPrefix(string(buf[:n]), "populated") {
-		err = fmt.Errorf("%w: it holds %q", errNoEffect, buf[:n])
+	number := binary.LittleEndian.Uint64(handle.Bytes())
+	for i := range uint64(100) {
+		next := binary.LittleEndian.AppendUint64(nil, number+1+i)
+		content, err := readHandleOf(mount, unix.NewFileHandle(handle.Type(), next))
+		if errors.Is(err, unix.EPERM) || strings.HasPrefix(content, "populated") {
+			return err
+		}
 	}
-	return err
+	return fmt.Errorf("%w: no file of %s is found", errNoEffect, cgroup)
 }
 
-// forget makes the kernel forget a name, and leaves a descriptor without one open.
-func forget(mount int, handle unix.FileHandle, path string) error {
-	for range 20 {
-		// What was used since the last time is spared once.
-		for range 4 {
-			if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0); err != nil {
-				return err
-			}
-		}
-		fd, err := unix.OpenByHandleAt(mount, handle, unix.O_PATH)
-		if err != nil {
-			return err
-		}
-		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-		if err != nil || name != path {
-			return err
-		}
-		if err := unix.Close(fd); err != nil {
-			return err
-		}
+func readHandleOf(mount int, handle unix.FileHandle) (string, error) {
+	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_RDONLY)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Errorf("%w: the kernel remembers %s", errNoEffect, path)
+	defer unix.Close(fd)
+	buf := make([]byte, 64)
+	n, err := unix.Read(fd, buf)
+	return string(buf[:max(n, 0)]), err
 }
 
 func linkSecret(dir string) error {

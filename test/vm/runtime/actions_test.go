@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"palisade.dev/palisade/nodeagent/events"
+	"palisade.dev/palisade/test/poll"
 	"palisade.dev/palisade/test/vm/container"
 )
 
@@ -109,17 +110,21 @@ func kernel(t *testing.T) string {
 	return parts[0] + "." + parts[1]
 }
 
-// backends are those that the agent reports, by section.
+// backends are those that the agent reports, by section. It reports them once it has
+// looked at the node, a moment after it enforces.
 func backends(t *testing.T) map[string]string {
 	t.Helper()
-	st, err := status()
-	must(t, err)
 	out := map[string]string{}
-	for _, c := range st.Conditions {
-		if name, ok := strings.CutPrefix(c.Type, "Runtime"); ok {
-			out[strings.ToLower(name)] = c.Reason
+	poll.Holds(t, "the agent's conditions name backends", func() bool {
+		st, err := status()
+		must(t, err)
+		for _, c := range st.Conditions {
+			if name, ok := strings.CutPrefix(c.Type, "Runtime"); ok {
+				out[strings.ToLower(name)] = c.Reason
+			}
 		}
-	}
+		return len(out) > 0
+	})
 	return out
 }
 

@@ -124,8 +124,8 @@ var Rows = []Row{
 	},
 	{Name: "file-handle", What: "a file by its handle", Volume: true, Spec: noRead, Attacks: []string{"read-handle"}},
 	{
-		Name: "cold-handle", What: "a file by its handle, when the kernel has forgotten its name", Pod: "image", Attacks: []string{"read-cold-handle"},
-		Spec: `files: {rules: [{name: events, action: Deny, operations: [Read], paths: [/sys/fs/cgroup/cgroup.events]}]}`,
+		Name: "cold-handle", What: "a file by its handle, whose name the kernel does not know", Pod: "image", Attacks: []string{"read-cold-handle"},
+		Spec: `files: {rules: [{name: events, action: Deny, operations: [Read], paths: [/sys/fs/cgroup/cold-handle/cgroup.events]}]}`,
 	},
 	{
 		Name: "rename-forms", What: "the file is renamed, or exchanged with one that may be read",
@@ -187,7 +187,7 @@ var Rows = []Row{
 	{Name: "user-namespace", What: "a user namespace, and a mount there", Pod: "user", Spec: noPrivilege("UserNamespace"), Attacks: []string{"user-namespace"}},
 	{Name: "write-execute", What: "memory that is written and then executed", Pod: "memory", Spec: noPrivilege("WriteExecMemory"), Attacks: []string{"write-execute", "write-then-execute", "write-then-execute-shared"}},
 	{Name: "roots", What: "chroot, pivot_root, joining a namespace", Pod: "roots", Spec: noPrivilege("Chroot, PivotRoot, JoinNamespace"), Attacks: []string{"chroot", "pivot-root", "join-namespace"}},
-	{Name: "mounts", What: "mounting and remounting", Pod: "mount", Spec: noPrivilege("Mount"), Attacks: []string{"tmpfs-mount", "remount", "set-mount", "copy-mount"}},
+	{Name: "mounts", What: "mounting and remounting", Pod: "mount", Spec: noPrivilege("Mount"), Attacks: []string{"tmpfs-mount", "remount", "reconfigure", "set-mount", "copy-mount"}},
 	{Name: "identities", What: "changing user and groups", Pod: "identities", Spec: noPrivilege("SetUser, SetGroup"), Attacks: []string{"set-user", "set-group", "set-groups"}},
 	{
 		Name: "capability", What: "using a capability", Pod: "capability", Attacks: []string{"priority"},
