@@ -9,7 +9,7 @@ import (
 // Who executes something is what it was before, also if it is gone or has become what it
 // must not be.
 func TestActing(t *testing.T) {
-	const denied = uint64(bpf.RuntimeDeny) << 32
+	const denied = bpf.RuntimeDeny << 32
 	record := func(backend uint8, pid uint32, path string, answer uint64) Record {
 		r := Record{Path: path}
 		r.Kind, r.Backend, r.PID, r.Started = bpf.RuntimeEventJudged, backend, pid, 1

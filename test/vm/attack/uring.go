@@ -42,9 +42,9 @@ const (
 )
 
 type ringParams struct {
-	entries, completions, flags, cpu, idle, features, worker uint32
-	_                                                        [3]uint32
-	sq                                                       struct {
+	entries, completions, flags, _, idle, features, worker uint32
+	_                                                      [3]uint32
+	sq                                                     struct {
 		head, tail, mask, entries, flags, dropped, array, _ uint32
 		_                                                   uint64
 	}
@@ -57,13 +57,13 @@ type ringParams struct {
 // entry is a submission.
 type entry struct {
 	op, flags uint8
-	priority  uint16
+	_         uint16
 	fd        int32
 	offset    uint64
 	address   uint64
 	length    uint32
 	opFlags   uint32
-	user      uint64
+	_         uint64
 	_         uint16
 	as        uint16 // whose credentials: a number that the ring gave
 	_         uint32
@@ -72,9 +72,9 @@ type entry struct {
 }
 
 type completion struct {
-	user  uint64
-	res   int32
-	flags uint32
+	_   uint64
+	res int32
+	_   uint32
 }
 
 // ring is an io_uring that carries one operation at a time.
