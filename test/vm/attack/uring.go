@@ -42,9 +42,9 @@ const (
 )
 
 type ringParams struct {
-	entries, completions, flags, _, idle, features, worker uint32
-	_                                                      [3]uint32
-	sq                                                     struct {
+	entries, completions, flags, _, _, _, _ uint32
+	_                                       [3]uint32
+	sq                                      struct {
 		head, tail, mask, entries, flags, dropped, array, _ uint32
 		_                                                   uint64
 	}
