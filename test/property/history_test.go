@@ -43,9 +43,9 @@ func newHistory(seed uint64, commits int) history {
 	return h
 }
 
-// tryHistories tries as many random histories as make up the steps asked for.
-// One that fails is told with its seed, and cut down to the commits that it
-// takes to fail.
+// tryHistories tries as many random histories as make up the steps asked for, and
+// says how many those were. One that fails is told with its seed, and cut down to
+// the commits that it takes to fail.
 func tryHistories(t *testing.T, commits int, try func(history) error) {
 	steps := shortSteps
 	if os.Getenv("PALISADE_FULL") == "1" {
@@ -55,7 +55,8 @@ func tryHistories(t *testing.T, commits int, try func(history) error) {
 	if *seedFlag != 0 {
 		seed, steps = *seedFlag, commits
 	}
-	for done := 0; done < steps; done += commits {
+	done := 0
+	for ; done < steps; done += commits {
 		h := newHistory(seed, commits)
 		if err := try(h); err != nil {
 			t.Logf("-seed=%d fails: %v", seed, err)
@@ -64,6 +65,7 @@ func tryHistories(t *testing.T, commits int, try func(history) error) {
 		}
 		seed++
 	}
+	t.Logf("ran %d of %d commits", done, fullSteps)
 }
 
 // shrink leaves out commits, and events, as long as the rest still fails.
