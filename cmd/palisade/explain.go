@@ -112,6 +112,11 @@ func (o *explainOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	return verdictOf(answers)
+}
+
+// verdictOf is errDeny if one of the answers is.
+func verdictOf(answers []analysis.Answer) error {
 	for _, a := range answers {
 		if a.Outcome.Verdict() == model.Deny {
 			return errDeny

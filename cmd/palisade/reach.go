@@ -28,7 +28,7 @@ func newReach(e *env) *cobra.Command {
 prints the pairs sorted by name. Pods with host networking are left out: they are
 their nodes. Pods without an address are left out and named on standard error.
 
-Exit code: 0, whatever the verdicts are; 2 error.`,
+Exit code: 0 if all pairs are allowed on all ports, 3 if one is denied, 2 error.`,
 		Example: `  # Who reaches whom on port 8080?
   palisade reach -f manifests/ --port 8080/tcp
 
@@ -75,7 +75,10 @@ func (o *reachOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return printAnswers(e.stdout, o.output, answers)
+	if err := printAnswers(e.stdout, o.output, answers); err != nil {
+		return err
+	}
+	return verdictOf(answers)
 }
 
 // podsOf lists the pods of a cluster by name, those without an address apart.

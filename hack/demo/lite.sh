@@ -118,7 +118,9 @@ echo
 who $work/after
 
 step "5. The same from the policies alone, without a packet"
-run bin/palisade reach "${shop[@]}" --port 8080/tcp
+code=0
+run bin/palisade reach "${shop[@]}" --port 8080/tcp || code=$?
+[[ $code == 3 ]] || fail "reach ended with $code: 3 is what says that a pair is denied"
 
 step "6. A bad policy is refused, and nothing of it is applied"
 cat >$work/bad.yaml <<'END'
