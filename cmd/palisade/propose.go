@@ -288,7 +288,7 @@ func observationsOf(e events.Event) []propose.Observation {
 		}
 		if e.File.Target != "" {
 			target := o
-			target.File, target.Operations = e.File.Target, append(slices.Clone(o.Operations), v1alpha1.FileCreate)
+			target.File, target.Operations = e.File.Target, []v1alpha1.FileOperation{v1alpha1.FileCreate}
 			return []propose.Observation{o, target}
 		}
 	case e.Privilege != nil:

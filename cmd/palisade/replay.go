@@ -277,8 +277,10 @@ func operationsOf(e events.Event) []model.Operation {
 		op.Section, op.Path, op.Origin = model.SectionFiles, e.File.Path, translate.OriginBits[v1alpha1.Origin(e.File.Origin)]
 		out := each(op, e.File.Operations, translate.FileOperations)
 		if e.File.Target != "" && out != nil {
-			op.Path = e.File.Target
-			out = append(out, each(op, append(slices.Clone(e.File.Operations), string(v1alpha1.FileCreate)), translate.FileOperations)...)
+			// The end that gets a name is created; if it replaces something, the kernel
+			// tells that in a record of its own.
+			op.Path, op.Bits = e.File.Target, uint32(model.FileCreate)
+			out = append(out, op)
 		}
 		return out
 	case e.Privilege != nil:

@@ -58,7 +58,7 @@ func (a RuntimeAction) Verdict() Verdict {
 type FileOperation uint32
 
 // The operations on files. Renaming and linking are judged at both ends: the
-// source as Rename or Link, the target as that and Create.
+// source as Rename or Link, the target as Create, and as Delete of what it replaces.
 const (
 	FileRead FileOperation = 1 << iota
 	FileWrite

@@ -33,7 +33,9 @@ func TestPropose(t *testing.T) {
 		{Pod: "shop/db-0", Privilege: v1alpha1.PrivilegeCapability, Capability: "SETUID"},
 		{Pod: "shop/db-0", Privilege: v1alpha1.PrivilegeSetUser},
 		{Pod: "shop/db-0", Socket: v1alpha1.SocketConnect, Protocol: "tcp", Address: addr("192.0.2.7"), Port: 5432},
-		{Pod: "shop/db-0", Socket: v1alpha1.SocketConnect, Protocol: "icmp"},
+		{Pod: "shop/db-0", Socket: v1alpha1.SocketConnect, Protocol: "icmp", Address: addr("192.0.2.7"), Port: 17},
+		{Pod: "shop/db-0", Socket: v1alpha1.SocketConnect, Protocol: "255"},
+		{Pod: "shop/db-0", File: "/etc/hosts", Origin: v1alpha1.OriginOutside, Operations: []v1alpha1.FileOperation{v1alpha1.FileRead}},
 	}
 	p := Propose(seen, Sections{Executables: true, Files: true, Privileges: true, Network: true})
 	have := text(t, p)
@@ -68,9 +70,26 @@ files:
     - Write
     paths:
     - /var/lib/pg/wal
+  - action: Accept
+    name: read-outside
+    operations:
+    - Read
+    origins:
+    - Outside
+    paths:
+    - /etc/hosts
 network:
   default: Deny
   rules:
+  - action: Accept
+    name: connect-icmp
+    operations:
+    - Connect
+    peers:
+    - networks:
+      - 192.0.2.7/32
+    protocols:
+    - icmp: {}
   - action: Accept
     name: connect-tcp-5432
     operations:
@@ -101,8 +120,8 @@ privileges:
 	}
 	notes := strings.Join(p.Notes, "\n")
 	for _, n := range []string{
-		"operations seen: 11, of pods: 2", "did not come from the image (Modified)", "seen only once: /tmp/plugin",
-		"Connect by icmp cannot be written", "names 1 addresses", "capability SETUID",
+		"operations seen: 13, of pods: 2", "did not come from the image (Modified)", "seen only once: /tmp/plugin",
+		"Connect by 255 cannot be written", "look at rule read-outside twice", "names 1 addresses", "capability SETUID",
 	} {
 		if !strings.Contains(notes, n) {
 			t.Errorf("no note %q in\n%s", n, notes)
@@ -151,5 +170,31 @@ func TestManyBecomeAny(t *testing.T) {
 	}
 	if paths != 200 {
 		t.Errorf("%d paths", paths)
+	}
+}
+
+// Uses have names of their own, which a rule can have: none hides another.
+func TestNamesOfUses(t *testing.T) {
+	known := map[string]use{}
+	for set := 1; set < 1<<len(everyFileOperation); set++ {
+		var list []v1alpha1.FileOperation
+		for i, o := range everyFileOperation {
+			if set>>i&1 == 1 {
+				list = append(list, o)
+			}
+		}
+		for _, outside := range []bool{false, true} {
+			u := useOf(list, outside)
+			if other, ok := known[u.name()]; ok || len(u.name()) > 58 {
+				t.Errorf("%v is called %s, as %v", u, u.name(), other)
+			}
+			known[u.name()] = u
+		}
+	}
+	rules := Propose([]Observation{
+		{Pod: "a/b", File: "/one", Operations: everyFileOperation[:7]}, {Pod: "a/b", File: "/two", Operations: everyFileOperation[1:]},
+	}, Sections{Files: true}).Rules.Files.Rules
+	if len(rules) != 2 || len(rules[0].Operations) != 7 || len(rules[1].Operations) != 7 {
+		t.Errorf("have %+v", rules)
 	}
 }

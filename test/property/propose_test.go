@@ -35,8 +35,10 @@ func TestProposedPolicyAllowsWhatWasSeen(t *testing.T) {
 			return reference.JudgeRuntime(cluster, pod.ID, "main", op).Enforced.Verdict
 		}
 		for _, o := range seen {
-			if op := question(o); ask(op) != model.Allow {
-				t.Fatalf("seen and denied: %+v by %+v", op, rtp.Spec.RuntimeRules)
+			for _, op := range questions(o) {
+				if ask(op) != model.Allow {
+					t.Fatalf("seen and denied: %+v by %+v", op, rtp.Spec.RuntimeRules)
+				}
 			}
 		}
 		if ask(model.Operation{Section: model.SectionExecutables, Path: "/never/seen", Origin: model.OriginImage}) == model.Allow {
@@ -49,16 +51,17 @@ func observation(t *rapid.T) propose.Observation {
 	o := propose.Observation{Pod: "shop/db"}
 	path := fmt.Sprintf("/%s/%s/f%d", rapid.SampledFrom([]string{"usr", "tmp", "proc", "var"}).Draw(t, "top"),
 		rapid.SampledFrom([]string{"bin", "7", "lib", "x"}).Draw(t, "directory"), rapid.IntRange(0, 12).Draw(t, "file"))
+	origin := rapid.SampledFrom([]v1alpha1.Origin{"", v1alpha1.OriginImage, v1alpha1.OriginModified, v1alpha1.OriginMemory, v1alpha1.OriginOutside}).Draw(t, "origin")
 	switch rapid.IntRange(0, 3).Draw(t, "section") {
 	case 0:
-		o.Executable = path
-		o.Origin = rapid.SampledFrom([]v1alpha1.Origin{"", v1alpha1.OriginImage, v1alpha1.OriginModified}).Draw(t, "origin")
+		o.Executable, o.Origin = path, origin
 		o.Mapping = rapid.Bool().Draw(t, "mapping")
 	case 1:
-		o.File = path
+		o.File, o.Origin = path, origin
 		o.Operations = rapid.SliceOfNDistinct(rapid.SampledFrom([]v1alpha1.FileOperation{
 			v1alpha1.FileRead, v1alpha1.FileWrite, v1alpha1.FileCreate, v1alpha1.FileDelete,
-		}), 1, 3, rapid.ID[v1alpha1.FileOperation]).Draw(t, "operations")
+			v1alpha1.FileRename, v1alpha1.FileLink, v1alpha1.FileAttributes, v1alpha1.FileMapExecutable,
+		}), 1, 8, rapid.ID[v1alpha1.FileOperation]).Draw(t, "operations")
 	case 2:
 		o.Privilege = rapid.SampledFrom([]v1alpha1.PrivilegeOperation{v1alpha1.PrivilegeCapability, v1alpha1.PrivilegeSetUser, v1alpha1.PrivilegeMount}).Draw(t, "privilege")
 		if o.Privilege == v1alpha1.PrivilegeCapability {
@@ -66,11 +69,25 @@ func observation(t *rapid.T) propose.Observation {
 		}
 	default:
 		o.Socket = rapid.SampledFrom([]v1alpha1.SocketOperation{v1alpha1.SocketConnect, v1alpha1.SocketBind, v1alpha1.SocketListen}).Draw(t, "socket")
-		o.Protocol = rapid.SampledFrom([]string{"tcp", "udp", "sctp"}).Draw(t, "protocol")
+		o.Protocol = rapid.SampledFrom([]string{"tcp", "udp", "sctp", "icmp", "icmpv6"}).Draw(t, "protocol")
 		o.Port = uint16(rapid.IntRange(0, 12).Draw(t, "port"))
 		o.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(1, 12).Draw(t, "address"))})
 	}
 	return o
+}
+
+// questions ask what an observation tells, each operation by itself as the kernel does.
+func questions(o propose.Observation) []model.Operation {
+	if len(o.Operations) == 0 {
+		return []model.Operation{question(o)}
+	}
+	var out []model.Operation
+	for _, x := range o.Operations {
+		one := o
+		one.Operations = []v1alpha1.FileOperation{x}
+		out = append(out, question(one))
+	}
+	return out
 }
 
 // question asks what an observation tells.
@@ -83,7 +100,10 @@ func question(o propose.Observation) model.Operation {
 			op.Origin = model.OriginModified // not known then, something now
 		}
 	case o.File != "":
-		op.Section, op.Path, op.Origin = model.SectionFiles, o.File, model.OriginModified
+		op.Section, op.Path = model.SectionFiles, o.File
+		if op.Origin = translate.OriginBits[o.Origin]; op.Origin == 0 {
+			op.Origin = model.OriginModified
+		}
 		for _, x := range o.Operations {
 			op.Bits |= uint32(translate.FileOperations[x])
 		}
@@ -97,7 +117,7 @@ func question(o propose.Observation) model.Operation {
 	default:
 		op.Section, op.Bits = model.SectionNetwork, uint32(translate.SocketOperations[o.Socket])
 		op.Address, op.Port = o.Address, model.Port(o.Port)
-		op.Proto = map[string]model.Protocol{"tcp": model.ProtoTCP, "udp": model.ProtoUDP, "sctp": model.ProtoSCTP}[o.Protocol]
+		op.Proto = map[string]model.Protocol{"tcp": model.ProtoTCP, "udp": model.ProtoUDP, "sctp": model.ProtoSCTP, "icmp": model.ProtoICMP, "icmpv6": model.ProtoICMPv6}[o.Protocol]
 	}
 	return op
 }
