@@ -36,12 +36,12 @@ type Outcome struct {
 	Hosts     bool
 	ExpiresAt time.Time
 	// Network says that it has rules about packets, Sections which runtime sections
-	// it has, Operations which of theirs it is about (bits), and Prevent that these need
+	// it has, Asks what their rules need a node to judge, and Prevent that these need
 	// a node that prevents.
-	Network    bool
-	Sections   []model.Section
-	Operations [model.Sections]uint32
-	Prevent    bool
+	Network  bool
+	Sections []model.Section
+	Asks     [model.Sections][]Ask
+	Prevent  bool
 	// Exceptions are those of its runtime sections, by SECTION/NAME, and when each ends.
 	Exceptions map[string]time.Time
 }

@@ -139,34 +139,18 @@ func (o *Outcome) describe(p *policy) {
 	o.External = p.model.Subject.Kind == model.EndpointExternal
 	o.Hosts = p.model.Subject.Kind == model.EndpointNode
 	o.Network = len(p.model.Ingress)+len(p.model.Egress) > 0 || p.model.IsolateIngress || p.model.IsolateEgress
-	o.Sections, o.Operations, o.Prevent = nil, [model.Sections]uint32{}, false
+	o.Sections, o.Asks, o.Prevent = nil, [model.Sections][]Ask{}, false
 	if r := p.model.Runtime; r != nil {
 		o.Prevent = r.Prevent
 		for s := range r.Sections {
 			if r.Sections[s].Isolates || len(r.Sections[s].Rules) > 0 {
 				o.Sections = append(o.Sections, model.Section(s))
-				o.Operations[s] = operations(&r.Sections[s])
+				o.Asks[s] = asks(model.Section(s), &r.Sections[s])
 			}
 		}
 	}
 	o.Exceptions = exceptions(p.inForce.Policy)
 	o.ExpiresAt = expiresAt(p.inForce.Policy)
-}
-
-// operations are those that a section says anything about.
-func operations(s *model.RuntimeSection) uint32 {
-	const all = ^uint32(0)
-	if s.Isolates {
-		return all
-	}
-	var bits uint32
-	for i := range s.Rules {
-		if s.Rules[i].Operations == 0 {
-			return all
-		}
-		bits |= s.Rules[i].Operations
-	}
-	return bits
 }
 
 func expiresAt(o client.Object) time.Time {

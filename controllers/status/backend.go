@@ -2,10 +2,13 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"palisade.dev/palisade/controllers/gather"
 	"palisade.dev/palisade/controllers/publish"
 	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
 )
 
@@ -14,6 +17,7 @@ type Backend string
 
 // The backends that are not all alike to a policy; every other one prevents.
 const (
+	Cgroup Backend = "cgroup" // prevents what it sees of sockets
 	Signal Backend = "signal" // kills after the fact
 	None   Backend = "none"   // does nothing
 )
@@ -32,12 +36,21 @@ func (b Backend) rank() int {
 	return 2
 }
 
-// Reported is a backend, why it is not a stronger one, and the operations of the section
-// that it cannot judge, as bits.
+// Reported is a backend, why it is not a stronger one, and what of the section it cannot
+// judge, or not in every case, as bits that package snapshot explains (AskScript …).
 type Reported struct {
 	Backend  Backend
 	Message  string
 	Unjudged uint32
+}
+
+// sees reports whether rules that ask for such bits are judged at all: what the security
+// framework may miss it misses now and then, the other backends always.
+func (r *Reported) sees(bits uint32) bool {
+	if r.Backend != Cgroup && r.Backend != Signal {
+		return true
+	}
+	return bits&^(r.Unjudged|snapshot.AskFromScript) != 0
 }
 
 // Backends is what a node says of each section; a section that it says nothing of
@@ -75,58 +88,134 @@ func (b *Backends) weakest(sections []model.Section) (Backend, model.Section, bo
 	return b[at].Backend, at, true
 }
 
-// unjudged says which section has operations of a policy that the node cannot judge, and
-// why; empty if there is none.
-func (b *Backends) unjudged(demand *Demand) string {
+// unjudged says which rules ask for some of the bits that the node cannot judge, and why;
+// empty if there are none.
+func (b *Backends) unjudged(demand *Demand, bits uint32) string {
+	return b.told(demand, func(r *Reported, a gather.Ask) bool { return a.Bits&r.Unjudged&bits != 0 }, "")
+}
+
+// unseen says which rules ask for nothing that the node judges, and why; empty if there
+// are none.
+func (b *Backends) unseen(demand *Demand) string {
+	return b.told(demand, func(r *Reported, a gather.Ask) bool { return !r.sees(a.Bits) }, " cannot be enforced")
+}
+
+// told names rules, section by section, and says why they are named.
+func (b *Backends) told(demand *Demand, concerns func(*Reported, gather.Ask) bool, what string) string {
+	var out []string
 	for _, s := range demand.Sections {
-		if b[s].Unjudged&demand.Operations[s] != 0 {
-			return fmt.Sprintf("%s by %s: %s", s, b[s].Backend, b[s].Message)
+		var rules []string
+		for _, a := range demand.Asks[s] {
+			if concerns(&b[s], a) {
+				rules = append(rules, s.String()+"/"+a.Rule)
+			}
+		}
+		if len(rules) > 0 {
+			out = append(out, fmt.Sprintf("%s%s by %s: %s", names(rules), what, b[s].Backend, b[s].Message))
 		}
 	}
-	return ""
+	return strings.Join(out, "; ")
+}
+
+// by lists the backends of sections.
+func (b *Backends) by(sections []model.Section) []SectionBackend {
+	var out []SectionBackend
+	for _, s := range sections {
+		out = append(out, SectionBackend{s, b[s].Backend})
+	}
+	return out
+}
+
+// SectionBackend is by what a node enforces a section of a policy.
+type SectionBackend struct {
+	Section model.Section
+	Backend Backend
 }
 
 // Demand is what a policy asks of a node.
 type Demand struct {
-	Network    bool // it has rules about packets
-	Sections   []model.Section
-	Operations [model.Sections]uint32
-	Prevent    bool
+	Network  bool // it has rules about packets
+	Sections []model.Section
+	Asks     [model.Sections][]gather.Ask
+	Prevent  bool
 }
 
 // how says by what a policy with runtime rules is enforced on nodes: that a rule is
 // in force is one thing, that nothing happens in spite of it another. What a node cannot
 // judge at all is told with the first such node's reason.
 func how(nodes []Node) string {
-	var prevented, killed, partly int
-	var first *Node
+	count := map[string]int{}
+	var kinds []string
+	var partly []*Node
 	for i := range nodes {
-		if nodes[i].Unjudged != "" {
-			if partly++; first == nil {
-				first = &nodes[i]
-			}
+		n := &nodes[i]
+		if n.Unjudged != "" {
+			partly = append(partly, n)
 		}
-		switch {
-		case nodes[i].Backend == "":
-		case nodes[i].Backend.Prevents():
-			prevented++
-		case nodes[i].Backend == Signal:
-			killed++
+		if n.Backend == "" || n.Backend == None {
+			continue
+		}
+		kind := n.means()
+		if count[kind]++; count[kind] == 1 {
+			kinds = append(kinds, kind)
 		}
 	}
-	var text string
-	switch {
-	case prevented == 0 && killed == 0:
+	if len(kinds) == 0 {
 		return ""
-	case killed == 0:
-		text = "prevented on " + nodeCount(prevented)
-	case prevented == 0:
-		text = "killed after the fact on " + nodeCount(killed)
-	default:
-		text = fmt.Sprintf("prevented on %s, killed after the fact on %d", nodeCount(prevented), killed)
 	}
-	if first != nil {
-		text += fmt.Sprintf("; not every operation on %s: %s: %s", nodeCount(partly), first.Name, first.Unjudged)
+	slices.SortFunc(kinds, byStrength)
+	var text string
+	for i, kind := range kinds {
+		if i == 0 {
+			text = kind + " on " + nodeCount(count[kind])
+			continue
+		}
+		text += fmt.Sprintf(", %s on %d", kind, count[kind])
+	}
+	if len(partly) > 0 {
+		text += fmt.Sprintf("; not every operation on %s: %s: %s", nodeCount(len(partly)), partly[0].Name, partly[0].Unjudged)
 	}
 	return text
+}
+
+// What comes of rules on a node.
+const (
+	prevented = "prevented"
+	killed    = "killed after the fact"
+)
+
+// byStrength puts what prevents everything first and what prevents nothing last.
+func byStrength(a, b string) int {
+	rank := func(kind string) int {
+		switch kind {
+		case prevented:
+			return 0
+		case killed:
+			return 2
+		}
+		return 1
+	}
+	if c := rank(a) - rank(b); c != 0 {
+		return c
+	}
+	return strings.Compare(a, b)
+}
+
+// means says what comes of a policy's rules on a node: by section where that differs.
+func (n *Node) means() string {
+	var by [2][]string
+	for _, s := range n.Sections {
+		i := 0
+		if !s.Backend.Prevents() {
+			i = 1
+		}
+		by[i] = append(by[i], s.Section.String())
+	}
+	switch {
+	case len(by[0]) > 0 && len(by[1]) > 0:
+		return strings.Join(by[0], ", ") + " " + prevented + " and " + strings.Join(by[1], ", ") + " " + killed
+	case n.Backend.Prevents():
+		return prevented
+	}
+	return killed
 }

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"palisade.dev/palisade/api/v1alpha1"
+	"palisade.dev/palisade/controllers/gather"
 	"palisade.dev/palisade/controllers/publish"
 	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
 )
 
@@ -26,8 +28,18 @@ func TestBackendsOfANode(t *testing.T) {
 	executables, network := model.SectionExecutables, model.SectionNetwork
 	mixed := reported("Executables", "signal", "Files", "none", "Privileges", "lsm", "Network", "cgroup")
 	partly := mixed
-	partly.note(publish.Condition{Type: wire.ConditionRuntime + "Network", Reason: "cgroup", Message: "cannot judge Listen", Unjudged: uint32(model.SocketListen)})
-	listens, connects := [model.Sections]uint32{model.SectionNetwork: uint32(model.SocketListen | model.SocketConnect)}, [model.Sections]uint32{model.SectionNetwork: uint32(model.SocketConnect)}
+	partly.note(publish.Condition{Type: wire.ConditionRuntime + "Network", Reason: "cgroup", Message: "cannot judge Listen", Unjudged: uint32(model.SocketListen) | snapshot.OverSCTP(uint32(model.SocketOperations)) | snapshot.AskFromScript})
+	partly.note(publish.Condition{Type: wire.ConditionRuntime + "Executables", Reason: "signal", Message: "cannot judge mappings", Unjudged: snapshot.AskScript | snapshot.AskMapping | snapshot.AskFromScript})
+	missing := mixed
+	missing.note(publish.Condition{Type: wire.ConditionRuntime + "Privileges", Reason: "lsm", Message: "cannot judge SetGroup", Unjudged: uint32(model.PrivilegeSetGroup)})
+	const connect, listen = uint32(model.SocketConnect), uint32(model.SocketListen)
+	asking := func(s model.Section, asks ...gather.Ask) (out [model.Sections][]gather.Ask) {
+		out[s] = asks
+		return out
+	}
+	rule := func(bits uint32) [model.Sections][]gather.Ask {
+		return asking(network, gather.Ask{Rule: "r", Bits: bits})
+	}
 	tests := map[string]struct {
 		backends Backends
 		broken   bool // what is for packets does not work
@@ -41,14 +53,22 @@ func TestBackendsOfANode(t *testing.T) {
 		"killed":                 {mixed, false, Demand{Sections: []model.Section{network, executables}}, Realized, Signal, "", ""},
 		"killed, to prevent":     {mixed, false, Demand{Sections: []model.Section{executables}, Prevent: true}, Failed, Signal, v1alpha1.ReasonBackendCannotPrevent, "executables can only be answered by signal: because of Executables"},
 		"prevented, as demanded": {mixed, false, Demand{Sections: []model.Section{network}, Prevent: true}, Realized, "cgroup", "", ""},
-		"not all of it":          {partly, false, Demand{Sections: []model.Section{network}, Operations: listens}, Realized, "cgroup", "", ""},
-		"not all, to prevent":    {partly, false, Demand{Sections: []model.Section{network}, Operations: listens, Prevent: true}, Failed, "cgroup", v1alpha1.ReasonBackendCannotPrevent, "network by cgroup: cannot judge Listen"},
-		"all that it is about":   {partly, false, Demand{Sections: []model.Section{network}, Operations: connects, Prevent: true}, Realized, "cgroup", "", ""},
-		"nothing":                {mixed, false, Demand{Sections: []model.Section{model.SectionFiles}}, Failed, None, v1alpha1.ReasonKernelUnsupported, "files cannot be enforced: because of Files"},
-		"no packets, processes":  {mixed, true, Demand{Sections: []model.Section{network}}, Realized, "cgroup", "", ""},
-		"no packets, both":       {mixed, true, Demand{Network: true, Sections: []model.Section{network}}, Failed, "cgroup", v1alpha1.ReasonKernelUnsupported, "lacks netfilter"},
-		"an older agent":         {Backends{}, false, Demand{Sections: []model.Section{network}}, Failed, "", v1alpha1.ReasonKernelUnsupported, "enforces no runtime rules"},
-		"packets alone":          {Backends{}, false, Demand{Network: true}, Realized, "", "", ""},
+		"not all of it":          {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect | listen)}, Realized, "cgroup", "", ""},
+		"not all, to prevent":    {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect | listen), Prevent: true}, Failed, "cgroup", v1alpha1.ReasonBackendCannotPrevent, "network/r by cgroup: cannot judge Listen"},
+		"all that it is about":   {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect), Prevent: true}, Realized, "cgroup", "", ""},
+		"not all protocols":      {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect | snapshot.OverSCTP(connect)), Prevent: true}, Failed, "cgroup", v1alpha1.ReasonBackendCannotPrevent, "network/r by cgroup"},
+		"not all who ask":        {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect | snapshot.AskFromScript), Prevent: true}, Realized, "cgroup", "", ""},
+		"not all, and nothing": {
+			partly, false, Demand{Sections: []model.Section{network}, Asks: asking(network, gather.Ask{Rule: "tcp", Bits: connect}, gather.Ask{Rule: "sctp", Bits: snapshot.OverSCTP(connect) | snapshot.AskFromScript})},
+			Failed, "cgroup", v1alpha1.ReasonKernelUnsupported, "network/sctp cannot be enforced by cgroup: cannot judge Listen",
+		},
+		"not all executables":   {partly, false, Demand{Sections: []model.Section{executables}, Asks: asking(executables, gather.Ask{Rule: "r", Bits: snapshot.AskProgram | snapshot.AskScript | snapshot.AskMapping})}, Realized, Signal, "", ""},
+		"not all, by a hook":    {missing, false, Demand{Sections: []model.Section{model.SectionPrivileges}, Asks: asking(model.SectionPrivileges, gather.Ask{Rule: "r", Bits: uint32(model.PrivilegeSetGroup)})}, Realized, "lsm", "", ""},
+		"nothing":               {mixed, false, Demand{Sections: []model.Section{model.SectionFiles}}, Failed, None, v1alpha1.ReasonKernelUnsupported, "files cannot be enforced: because of Files"},
+		"no packets, processes": {mixed, true, Demand{Sections: []model.Section{network}}, Realized, "cgroup", "", ""},
+		"no packets, both":      {mixed, true, Demand{Network: true, Sections: []model.Section{network}}, Failed, "cgroup", v1alpha1.ReasonKernelUnsupported, "lacks netfilter"},
+		"an older agent":        {Backends{}, false, Demand{Sections: []model.Section{network}}, Failed, "", v1alpha1.ReasonKernelUnsupported, "enforces no runtime rules"},
+		"packets alone":         {Backends{}, false, Demand{Network: true}, Realized, "", "", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -70,6 +90,11 @@ func TestBackendsOfANode(t *testing.T) {
 // TestProgrammedSaysHow: that a rule is in force, and that it prevents, are two things.
 func TestProgrammedSaysHow(t *testing.T) {
 	node := func(b Backend) Node { return Node{Ready: true, Progress: Realized, Backend: b} }
+	two := func(weakest, network, executables Backend) Node {
+		n := node(weakest)
+		n.Sections = []SectionBackend{{model.SectionExecutables, executables}, {model.SectionNetwork, network}}
+		return n
+	}
 	tests := map[string]struct {
 		nodes []Node
 		want  string
@@ -80,6 +105,11 @@ func TestProgrammedSaysHow(t *testing.T) {
 		"partly": {
 			[]Node{node("lsm"), {Name: "n2", Ready: true, Progress: Realized, Backend: "cgroup", Unjudged: "network by cgroup: cannot judge Listen"}},
 			"in force on 2 nodes: prevented on 2 nodes; not every operation on 1 node: n2: network by cgroup: cannot judge Listen",
+		},
+		"by sections": {[]Node{two(Signal, Cgroup, Signal), two(Signal, Cgroup, Signal)}, "in force on 2 nodes: network prevented and executables killed after the fact on 2 nodes"},
+		"by nodes and sections": {
+			[]Node{two(Signal, Signal, Signal), two(Signal, Cgroup, Signal), two("lsm", "lsm", "lsm"), two(Cgroup, Cgroup, "lsm")},
+			"in force on 4 nodes: prevented on 2 nodes, network prevented and executables killed after the fact on 1, killed after the fact on 1",
 		},
 		"both": {[]Node{node("lsm"), node(Signal), node("fmod_ret")}, "in force on 3 nodes: prevented on 2 nodes, killed after the fact on 1"},
 	}

@@ -36,7 +36,10 @@ type Node struct {
 	Away time.Duration
 	// Backend is the weakest by which it enforces the policy's runtime sections.
 	Backend Backend
-	// Unjudged says which of the policy's operations the node cannot judge; empty: none.
+	// Sections are the policy's runtime sections, and by what it enforces each.
+	Sections []SectionBackend
+	// Unjudged says which of the policy's rules the node cannot judge in every case, and
+	// why; empty: it judges all of them.
 	Unjudged string
 	// Reason and Message say why it Failed.
 	Reason  string

@@ -13,6 +13,7 @@ import (
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/controllers/publish"
 	"palisade.dev/palisade/policy/model"
+	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/snapshot/wire"
 )
 
@@ -35,7 +36,12 @@ func (v *View) For(name string, since publish.Counter, demand Demand) Node {
 	n := Node{Name: name, Ready: v.Ready, Away: v.Away}
 	weakest, section, known := v.Backends.weakest(demand.Sections)
 	n.Backend = weakest
-	n.Unjudged = v.Backends.unjudged(&demand)
+	n.Sections = v.Backends.by(demand.Sections)
+	n.Unjudged = v.Backends.unjudged(&demand, ^uint32(0))
+	unseen := v.Backends.unseen(&demand)
+	// Which of the executables in from are scripts nobody knows: that is told, and fails
+	// nothing.
+	unprevented := v.Backends.unjudged(&demand, ^snapshot.AskFromScript)
 	// What stops packets says nothing about processes, once the node says what does.
 	broken := v.Broken
 	if !demand.Network && known {
@@ -54,8 +60,10 @@ func (v *View) For(name string, since publish.Counter, demand Demand) Node {
 	case known && demand.Prevent && !weakest.Prevents():
 		n.Progress, n.Reason = Failed, v1alpha1.ReasonBackendCannotPrevent
 		n.Message = fmt.Sprintf("%s can only be answered by %s: %s", section, weakest, v.Backends[section].Message)
-	case known && demand.Prevent && n.Unjudged != "":
-		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonBackendCannotPrevent, n.Unjudged
+	case known && demand.Prevent && unprevented != "":
+		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonBackendCannotPrevent, unprevented
+	case known && unseen != "":
+		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonKernelUnsupported, unseen
 	case v.Refusal != nil && v.Refusal.Counter >= since && (!holds || late):
 		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonNodeRefused, v.Refusal.Reason+": "+v.Refusal.Message
 	case late:

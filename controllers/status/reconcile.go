@@ -142,7 +142,7 @@ func (r *Policies) facts(ctx context.Context, ref model.PolicyRef, o gather.Outc
 	}
 	for _, name := range subjects.Nodes {
 		view := views[name] // a node that is gone is not Ready
-		f.Nodes = append(f.Nodes, view.For(string(name), o.Counter, Demand{o.Network, o.Sections, o.Operations, o.Prevent}))
+		f.Nodes = append(f.Nodes, view.For(string(name), o.Counter, Demand{o.Network, o.Sections, o.Asks, o.Prevent}))
 	}
 	return f, nil
 }

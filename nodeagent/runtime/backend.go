@@ -61,7 +61,8 @@ type Backend struct {
 	// Detail says what the kernel lacks; empty if nothing.
 	Detail string
 	// Unjudged are operations of the section that no hook here judges, or not in every
-	// way in which they can be done.
+	// way in which they can be done, as bits that package snapshot explains (AskScript …).
+	// By cgroup and by signal they are not judged at all.
 	Unjudged uint32
 }
 
@@ -71,7 +72,7 @@ func (b Backend) Message(s Section) string {
 	if b.Unjudged == 0 || b.Means == events.NoBackend {
 		return b.Detail
 	}
-	text := "cannot judge " + strings.Join(Operations(s, b.Unjudged), ", ") + " in every case"
+	text := "cannot judge " + strings.Join(asked(s, b.Unjudged), ", ") + " in every case"
 	if b.Detail != "" {
 		text += "; " + b.Detail
 	}
@@ -136,9 +137,18 @@ func Probe(from events.Backend) map[Section]Backend {
 		why = append(why, fmt.Sprintf("%s: %v", means, err))
 	}
 	out := all(Backend{Means: events.NoBackend, Detail: strings.Join(why, "; ")})
-	out[Executables] = Backend{Means: events.Signal, Detail: out[Executables].Detail}
-	// Listening has no such hook, and SCTP binds and connects past those that there are.
-	out[Network] = Backend{Means: events.Cgroup, Detail: "cgroup: not for SCTP; " + out[Network].Detail, Unjudged: bitsOf(Network, "Listen")}
+	// The tracepoint sees what runs at last: no script, and nothing that is mapped.
+	out[Executables] = Backend{
+		Means: events.Signal, Detail: out[Executables].Detail,
+		Unjudged: snapshot.AskScript | snapshot.AskMapping | snapshot.AskFromScript,
+	}
+	// Listening has no such hook; SCTP does everything past those that there are, and a
+	// socket of ICMP (which cannot listen) binds and sends past them.
+	out[Network] = Backend{
+		Means: events.Cgroup, Detail: out[Network].Detail,
+		Unjudged: bitsOf(Network, "Listen") | snapshot.OverSCTP(bitsOf(Network, operationNames[Network]...)) |
+			snapshot.OverICMP(bitsOf(Network, "Bind", "Send")) | snapshot.AskFromScript,
+	}
 	return out
 }
 

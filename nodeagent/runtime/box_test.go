@@ -265,6 +265,8 @@ func operation(name string, args []string) error {
 		return err
 	case "connect", "send", "bind", "listen":
 		return network(name, args[0])
+	case "socket":
+		return socket(args[0], args[1])
 	}
 	return fmt.Errorf("no operation %q", name)
 }

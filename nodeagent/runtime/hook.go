@@ -8,6 +8,7 @@ import (
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/events"
+	"palisade.dev/palisade/snapshot"
 )
 
 // hook is a place where the kernel calls a program: one of the security hooks, or a
@@ -23,6 +24,8 @@ type hook struct {
 	// unjudged are operations of its first section that cannot be judged, or not in every
 	// case, where the kernel has no such hook; none: other hooks see them there too.
 	unjudged []string
+	// sctp: these are operations of SCTP alone.
+	sctp bool
 	// variant is what the program's name ends with, where there are several.
 	variant string
 }
@@ -90,7 +93,7 @@ var security = []hook{
 	{name: "socket_bind", sections: []Section{Network}},
 	{name: "socket_listen", sections: []Section{Network}},
 	{name: "socket_sendmsg", sections: []Section{Network}},
-	{name: "sctp_bind_connect", sections: []Section{Network}, unjudged: []string{"Connect", "Bind"}},
+	{name: "sctp_bind_connect", sections: []Section{Network}, unjudged: []string{"Connect", "Bind"}, sctp: true},
 }
 
 // sockets are the places of the backend cgroup.
@@ -101,6 +104,15 @@ var sockets = []hook{
 	{name: "sendmsg6", sections: []Section{Network}, cgroup: ebpf.AttachCGroupUDP6Sendmsg},
 	{name: "bind4", sections: []Section{Network}, cgroup: ebpf.AttachCGroupInet4Bind},
 	{name: "bind6", sections: []Section{Network}, cgroup: ebpf.AttachCGroupInet6Bind},
+}
+
+// lacking are the bits of what cannot be judged where the kernel has no such hook.
+func (h hook) lacking() uint32 {
+	operations := bitsOf(h.sections[0], h.unjudged...)
+	if h.sctp {
+		return snapshot.OverSCTP(operations)
+	}
+	return operations
 }
 
 // make turns a specification into one for a hook of the kernel's security framework.

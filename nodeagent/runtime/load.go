@@ -138,7 +138,7 @@ func (r *Runtime) leaveOut(refused map[string]bool) {
 		if refused[p.program()] {
 			// Nobody knows what else would see what this hook was to see.
 			for _, s := range p.sections {
-				r.lacks(s, bitsOf(s, operationNames[s]...))
+				r.lacks(s, everything(s))
 			}
 			return true
 		}

@@ -125,7 +125,7 @@ func Open(c Config) (_ *Runtime, err error) {
 	}
 	r.present = places(present, r.backends)
 	for _, h := range absent {
-		r.lacks(h.sections[0], bitsOf(h.sections[0], h.unjudged...))
+		r.lacks(h.sections[0], h.lacking())
 	}
 	if err := os.MkdirAll(c.stateDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("no place for pins: %w", err)

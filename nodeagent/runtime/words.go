@@ -46,6 +46,56 @@ func Operations(s Section, set uint32) []string {
 	return out
 }
 
+// asked names what rules of a section may ask for, by its bits (see snapshot.AskProgram).
+func asked(s Section, set uint32) []string {
+	var out []string
+	switch s {
+	case Executables:
+		for _, a := range []struct {
+			bit  uint32
+			name string
+		}{{snapshot.AskProgram, "programs"}, {snapshot.AskScript, "scripts by their own path"}, {snapshot.AskMapping, "mappings"}} {
+			if set&a.bit != 0 {
+				out = append(out, a.name)
+			}
+		}
+	case Network:
+		others, sctp, icmp := snapshot.SocketsAsked(set)
+		out = append(Operations(s, others), over("SCTP", sctp)...)
+		out = append(out, over("ICMP", icmp)...)
+	default:
+		out = Operations(s, set&^snapshot.AskFromScript)
+	}
+	if set&snapshot.AskFromScript != 0 {
+		out = append(out, "from where it names scripts")
+	}
+	return out
+}
+
+// over names operations on sockets of one protocol.
+func over(protocol string, operations uint32) []string {
+	if others, _, _ := snapshot.SocketsAsked(everything(Network)); operations == others {
+		return []string{protocol}
+	}
+	out := Operations(Network, operations)
+	for i := range out {
+		out[i] += " over " + protocol
+	}
+	return out
+}
+
+// everything is all that rules of a section may ask for.
+func everything(s Section) uint32 {
+	operations := bitsOf(s, operationNames[s]...)
+	switch s {
+	case Executables:
+		return snapshot.AskProgram | snapshot.AskScript | snapshot.AskMapping
+	case Network:
+		return operations | snapshot.OverSCTP(operations) | snapshot.OverICMP(operations)
+	}
+	return operations
+}
+
 // bitsOf are the bits of a section's operations of these names.
 func bitsOf(s Section, names ...string) (bits uint32) {
 	for _, name := range names {

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"palisade.dev/palisade/nodeagent/events"
+	"palisade.dev/palisade/snapshot"
 )
 
 func TestContainerID(t *testing.T) {
@@ -88,6 +91,41 @@ func TestOperations(t *testing.T) {
 		if got := Operations(c.section, c.set); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
+	}
+}
+
+// What a node cannot judge is told in words that its owner can look up.
+func TestMessage(t *testing.T) {
+	sockets := bitsOf(Network, operationNames[Network]...)
+	for name, c := range map[string]struct {
+		section Section
+		backend Backend
+		want    string
+	}{
+		"everything is judged":  {Files, Backend{Means: events.LSM}, ""},
+		"no better means":       {Files, Backend{Means: events.FmodRet, Detail: "lsm: none"}, "lsm: none"},
+		"operations":            {Network, Backend{Means: events.Cgroup, Unjudged: bitsOf(Network, "Listen", "Send")}, "cannot judge Listen, Send in every case"},
+		"a protocol":            {Network, Backend{Means: events.Cgroup, Unjudged: snapshot.OverSCTP(sockets)}, "cannot judge SCTP in every case"},
+		"operations over one":   {Network, Backend{Means: events.LSM, Unjudged: snapshot.OverICMP(bitsOf(Network, "Bind", "Send"))}, "cannot judge Bind over ICMP, Send over ICMP in every case"},
+		"executables":           {Executables, Backend{Means: events.Signal, Unjudged: everything(Executables)}, "cannot judge programs, scripts by their own path, mappings in every case"},
+		"who acts, and a means": {Privileges, Backend{Means: events.Signal, Detail: "lsm: none", Unjudged: snapshot.AskFromScript}, "cannot judge from where it names scripts in every case; lsm: none"},
+		"nothing":               {Network, Backend{Means: events.NoBackend, Detail: "why", Unjudged: everything(Network)}, "why"},
+	} {
+		if got := c.backend.Message(c.section); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestMissingHook: without the hook for SCTP alone, TCP is judged all the same.
+func TestMissingHook(t *testing.T) {
+	i := slices.IndexFunc(security, func(h hook) bool { return h.name == "sctp_bind_connect" })
+	if got, want := security[i].lacking(), snapshot.OverSCTP(bitsOf(Network, "Connect", "Bind")); got != want {
+		t.Errorf("%#x, want %#x", got, want)
+	}
+	i = slices.IndexFunc(security, func(h hook) bool { return h.name == "userns_create" })
+	if got, want := security[i].lacking(), bitsOf(Privileges, "UserNamespace"); got != want {
+		t.Errorf("%#x, want %#x", got, want)
 	}
 }
 
