@@ -591,8 +591,9 @@ type Condition struct {
 	Holds   bool                   `protobuf:"varint,2,opt,name=holds,proto3" json:"holds,omitempty"`
 	Reason  string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	Message string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// Of a section of runtime rules: the operations, as its bits, that are not judged, or
-	// not in every way in which they can be done.
+	// Of a section of runtime rules: the operations that are not judged, or not in every way
+	// in which they can be done, as its bits and those of ../unjudged.go. By cgroup and
+	// signal they are not judged at all.
 	Unjudged      uint32 `protobuf:"varint,5,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
