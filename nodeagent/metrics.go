@@ -32,6 +32,7 @@ var (
 	descObserved    = desc("rule_staged_operations_total", "Operations of processes that a runtime rule would have decided otherwise, since the rule came: rules with action Audit, and those of policies in mode Audit.", "tier", "policy", "rule")
 	descRuleLost    = desc("rule_records_lost_total", "Records of a rule that were over its rate, since the rule came.", "tier", "policy", "rule")
 	descBackend     = desc("runtime_backend", "1 for the means by which a section of runtime rules is enforced.", "section", "backend")
+	descUnknown     = desc("runtime_unknown_pods", "1 for what becomes of what pods execute that the snapshot does not know (--unknown-pods).", "choice")
 	descAudits      = desc("audits_total", "Comparisons of the kernel with the snapshot by what came of them; repaired: somebody had changed the kernel's tables or hooks.", "result")
 	descFlows       = desc("flow_records_total", "Flow records by what became of them.", "result")
 )
@@ -74,6 +75,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for section, b := range c.agent.backends() {
 		gauge(descBackend, 1, section.String(), string(b.Means))
+	}
+	if choice := c.agent.unknownPods(); choice != "" {
+		gauge(descUnknown, 1, choice)
 	}
 	for k, t := range c.agent.byRule() {
 		counter(descRuleLost, t.lost, k.tier, k.policy, k.rule)

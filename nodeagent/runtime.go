@@ -53,6 +53,12 @@ func (a *Agent) backends() Sections {
 	return a.status.backends
 }
 
+func (a *Agent) unknownPods() string {
+	a.status.mu.Lock()
+	defer a.status.mu.Unlock()
+	return a.status.unknownPods
+}
+
 // runtimes are the conditions about runtime rules; none where packets alone are judged.
 func (s *status) runtimes() []*wire.Condition {
 	var out []*wire.Condition

@@ -200,3 +200,33 @@ func TestSandbox(t *testing.T) {
 	out, err = b.run(t, "/bin/app")
 	n.goes("a container beside it", out, err)
 }
+
+// TestUnknownPodsExecute: what a pod executes that the snapshot does not know is allowed or
+// denied, as was chosen, and once it is known its rules alone count.
+func TestUnknownPodsExecute(t *testing.T) {
+	elsewhere := snapshot.RuntimeRuleRow{Section: snapshot.SectionExecutables, Action: snapshot.RuntimeDeny, Paths: []string{"/bin/denied"}}
+	for _, choice := range []UnknownPods{UnknownAllow, UnknownDeny} {
+		t.Run(string(choice), func(t *testing.T) {
+			n := newNode(t, func(c *Config) { c.Unknown = choice })
+			if have := n.r.Unknown(); have != choice {
+				t.Errorf("the node says %s", have)
+			}
+			b, other := newBox(t), newBox(t)
+			n.apply([]*box{other}, elsewhere)
+			out, err := b.run(t, "/bin/app")
+			if choice == UnknownDeny {
+				n.stopped("a pod that is not known", out, err)
+			} else {
+				n.goes("a pod that is not known", out, err)
+			}
+			out, err = other.run(t, "/bin/app")
+			n.goes("a pod that is known", out, err)
+
+			n.apply([]*box{b, other}, elsewhere)
+			out, err = b.run(t, "/bin/app")
+			n.goes("a pod that has become known", out, err)
+			out, err = b.run(t, "/bin/denied")
+			n.stopped("its own rule", out, err)
+		})
+	}
+}
