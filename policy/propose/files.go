@@ -87,32 +87,50 @@ func (p *proposer) files(seen []Observation) *v1alpha1.FileSection {
 		name    string
 		outside bool
 	}
-	done, times := map[file][]v1alpha1.FileOperation{}, map[file]int{}
+	done := map[file]map[v1alpha1.FileOperation]int{}
 	for i := range seen {
-		if o := &seen[i]; o.File != "" {
-			f := file{o.File, o.Origin == v1alpha1.OriginOutside}
-			done[f] = append(done[f], o.Operations...)
-			times[f]++
+		o := &seen[i]
+		if o.File == "" {
+			continue
+		}
+		f := file{o.File, o.Origin == v1alpha1.OriginOutside}
+		if done[f] == nil {
+			done[f] = map[v1alpha1.FileOperation]int{}
+		}
+		for _, operation := range o.Operations {
+			done[f][operation]++
 		}
 	}
 	byUse := map[use]map[string]int{}
-	for f, operations := range done {
-		u := useOf(operations, f.outside)
+	for f, times := range done {
+		u := useOf(slices.Collect(maps.Keys(times)), f.outside)
 		if byUse[u] == nil {
 			byUse[u] = map[string]int{}
 		}
-		byUse[u][f.name] = times[f]
+		byUse[u][f.name] = slices.Max(slices.Collect(maps.Values(times)))
 	}
 	section := &v1alpha1.FileSection{Default: v1alpha1.ActionDeny}
 	for _, u := range slices.SortedFunc(maps.Keys(byUse), compareUses) {
 		if u.outside {
 			p.note("files: some are on no mount of the container (Outside): look at rule %s twice", u.name())
 		}
-		places := gather(byUse[u])
+		places := gather(byUse[u], p.knownFiles(u))
 		p.once("files", places)
 		for i, m := range matches(places) {
 			section.Rules = append(section.Rules, v1alpha1.FileRule{RuntimeRule: accept(u.name(), i), PathMatch: m, Origins: u.origins(), Operations: u.list()})
 		}
 	}
 	return section
+}
+
+func (p *proposer) knownFiles(of use) []place {
+	var out []place
+	if s := p.known.Files; s != nil {
+		for i := range s.Rules {
+			if u, made := madeFile(&s.Rules[i]); made && u == of {
+				out = append(out, placesOf(s.Rules[i].PathMatch)...)
+			}
+		}
+	}
+	return out
 }

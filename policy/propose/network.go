@@ -22,6 +22,14 @@ func compareSockets(a, b socket) int {
 	return cmp.Or(cmp.Compare(a.operation, b.operation), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.port, b.port))
 }
 
+// name is what a rule about it is called.
+func (s socket) name() string {
+	if s.port == anyPort {
+		return strings.ToLower(fmt.Sprintf("%s-%s", s.operation, s.protocol))
+	}
+	return strings.ToLower(fmt.Sprintf("%s-%s-%d", s.operation, s.protocol, s.port))
+}
+
 // anyPort stands for every port; nobody connects to it.
 const anyPort = 0
 
@@ -30,21 +38,71 @@ const anyPort = 0
 // below what the API allows.
 const manyPorts = 4
 
-// ports says, for each operation and protocol, whether its ports are too many to name.
-func ports(seen []Observation) map[socket]bool {
-	known := map[socket]map[uint16]bool{}
+// reached is what is known of a socket.
+type reached struct {
+	times     int
+	addresses map[netip.Addr]bool
+	any       bool // some had no address that a rule can name
+}
+
+// sockets gathers what was seen and what the policy's rules name, by operation,
+// protocol and port; where ports are too many to name, for all of them.
+func (p *proposer) sockets(seen []Observation) map[socket]*reached {
+	known := p.knownSockets()
+	ports := map[socket]map[uint16]bool{}
+	port := func(s socket) {
+		all := socket{operation: s.operation, protocol: s.protocol}
+		if ports[all] == nil {
+			ports[all] = map[uint16]bool{}
+		}
+		ports[all][s.port] = true
+	}
 	for i := range seen {
 		if o := &seen[i]; o.Socket != "" {
-			s := socket{operation: o.Socket, protocol: o.Protocol}
-			if known[s] == nil {
-				known[s] = map[uint16]bool{}
-			}
-			known[s][o.Port] = true
+			port(socket{o.Socket, o.Protocol, o.Port})
 		}
 	}
-	out := map[socket]bool{}
-	for s, list := range known {
-		out[s] = len(list) > manyPorts || list[anyPort]
+	for s := range known {
+		port(s)
+	}
+	out := map[socket]*reached{}
+	at := func(s socket) *reached {
+		all := socket{operation: s.operation, protocol: s.protocol}
+		if !hasPorts(s.protocol) || len(ports[all]) > manyPorts || ports[all][anyPort] {
+			s = all
+		}
+		if out[s] == nil {
+			out[s] = &reached{addresses: map[netip.Addr]bool{}}
+		}
+		return out[s]
+	}
+	for i := range seen {
+		if o := &seen[i]; o.Socket != "" {
+			r := at(socket{o.Socket, o.Protocol, o.Port})
+			r.times++
+			r.any = r.any || !o.Address.IsValid()
+			if o.Address.IsValid() {
+				r.addresses[o.Address.WithZone("")] = true
+			}
+		}
+	}
+	for s, addresses := range known {
+		for _, a := range addresses {
+			at(s).addresses[a] = true
+		}
+	}
+	maps.DeleteFunc(out, func(_ socket, r *reached) bool { return r.times == 0 })
+	return out
+}
+
+func (p *proposer) knownSockets() map[socket][]netip.Addr {
+	out := map[socket][]netip.Addr{}
+	if s := p.known.Network; s != nil {
+		for i := range s.Rules {
+			if socket, addresses, made := madeSocket(&s.Rules[i]); made {
+				out[socket] = append(out[socket], addresses...)
+			}
+		}
 	}
 	return out
 }
@@ -54,58 +112,48 @@ func ports(seen []Observation) map[socket]bool {
 const manyPeers = 8
 
 func (p *proposer) network(seen []Observation) *v1alpha1.SocketSection {
-	peers, times, many := map[socket]map[netip.Addr]bool{}, map[socket]int{}, ports(seen)
-	for i := range seen {
-		o := &seen[i]
-		if o.Socket == "" {
-			continue
-		}
-		s := socket{o.Socket, o.Protocol, o.Port}
-		if !hasPorts(o.Protocol) || many[socket{operation: o.Socket, protocol: o.Protocol}] {
-			s.port = anyPort
-		}
-		if peers[s] == nil {
-			peers[s] = map[netip.Addr]bool{}
-		}
-		times[s]++
-		if o.Address.IsValid() && !o.Address.IsUnspecified() {
-			peers[s][o.Address] = true
-		}
-	}
+	sockets := p.sockets(seen)
 	section := &v1alpha1.SocketSection{Default: v1alpha1.ActionDeny}
-	for _, s := range slices.SortedFunc(maps.Keys(peers), compareSockets) {
+	for _, s := range slices.SortedFunc(maps.Keys(sockets), compareSockets) {
 		protocol, ok := protocolOf(s)
 		if !ok {
 			p.note("network: %s by %s cannot be written as a rule and would be denied", s.operation, s.protocol)
 			continue
 		}
-		name := strings.ToLower(fmt.Sprintf("%s-%s-%d", s.operation, s.protocol, s.port))
-		if s.port == anyPort {
-			name = strings.ToLower(fmt.Sprintf("%s-%s", s.operation, s.protocol))
-		}
 		if s.port == anyPort && hasPorts(s.protocol) {
-			p.note("network: %s allows every port: more than %d were seen, or one that the kernel chose", name, manyPorts)
+			p.note("network: %s allows every port: more than %d were seen, or one that the kernel chose", s.name(), manyPorts)
 		}
-		rule := v1alpha1.SocketRule{RuntimeRule: accept(name, 0), Operations: []v1alpha1.SocketOperation{s.operation}}
+		rule := v1alpha1.SocketRule{RuntimeRule: accept(s.name(), 0), Operations: []v1alpha1.SocketOperation{s.operation}}
 		rule.Protocols = []v1alpha1.Protocol{protocol}
-		switch {
-		case len(peers[s]) == 0 || s.operation == v1alpha1.SocketBind || s.operation == v1alpha1.SocketListen:
-		case len(peers[s]) >= manyPeers:
-			p.note("network: %s reaches any address: %d were seen; name the peers by labels if they are pods", name, len(peers[s]))
-		default:
-			var networks []v1alpha1.CIDR
-			for _, a := range slices.SortedFunc(maps.Keys(peers[s]), netip.Addr.Compare) {
-				networks = append(networks, v1alpha1.CIDR(netip.PrefixFrom(a, a.BitLen()).String()))
-			}
-			rule.Peers = []v1alpha1.Peer{{Networks: networks}}
-			p.note("network: %s names %d addresses; name the peers by labels if they are pods", name, len(networks))
+		if s.operation == v1alpha1.SocketConnect || s.operation == v1alpha1.SocketSend {
+			rule.Peers = p.peers(s, sockets[s])
 		}
-		if times[s] == 1 {
-			p.note("network: seen only once: %s", name)
+		if sockets[s].times == 1 {
+			p.note("network: seen only once: %s", s.name())
 		}
 		section.Rules = append(section.Rules, rule)
 	}
 	return section
+}
+
+// peers names the addresses that a socket reaches; none is any.
+func (p *proposer) peers(s socket, r *reached) []v1alpha1.Peer {
+	switch {
+	case len(r.addresses) >= manyPeers:
+		p.note("network: %s reaches any address: %d were seen; name the peers by labels if they are pods", s.name(), len(r.addresses))
+		return nil
+	case r.any && len(r.addresses) > 0:
+		p.note("network: %s reaches any address: some had none", s.name())
+		return nil
+	case len(r.addresses) == 0:
+		return nil
+	}
+	var networks []v1alpha1.CIDR
+	for _, a := range slices.SortedFunc(maps.Keys(r.addresses), netip.Addr.Compare) {
+		networks = append(networks, v1alpha1.CIDR(netip.PrefixFrom(a, a.BitLen()).String()))
+	}
+	p.note("network: %s names %d addresses; name the peers by labels if they are pods", s.name(), len(networks))
+	return []v1alpha1.Peer{{Networks: networks}}
 }
 
 func protocolOf(s socket) (v1alpha1.Protocol, bool) {

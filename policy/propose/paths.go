@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"palisade.dev/palisade/api/v1alpha1"
 )
 
 // manyFiles is how many names directly in a directory stand for the directory: a
@@ -23,8 +25,13 @@ type place struct {
 
 // gather tells directories from files by how many names were seen in them, from the
 // deepest up: a directory that stands for itself counts as one name of its parent.
-func gather(seen map[string]int) []place {
+// Places that are known already count beside what was seen; those of which nothing
+// was seen are left out.
+func gather(seen map[string]int, known []place) []place {
 	places := map[string]place{}
+	for _, p := range known {
+		merge(places, p)
+	}
 	for name, n := range seen {
 		if at := counted(name); at != "" {
 			merge(places, place{at, true, n, 1})
@@ -55,7 +62,7 @@ func gather(seen map[string]int) []place {
 		}
 	}
 	out := slices.Collect(maps.Values(places))
-	out = slices.DeleteFunc(out, func(p place) bool { return covered(places, p) })
+	out = slices.DeleteFunc(out, func(p place) bool { return p.seen == 0 || covered(places, p) })
 	slices.SortFunc(out, func(a, b place) int { return cmp.Compare(a.name, b.name) })
 	return out
 }
@@ -67,6 +74,18 @@ func merge(places map[string]place, p place) {
 	p.seen += old.seen
 	p.names += old.names
 	places[p.name] = p
+}
+
+// placesOf are the places that a rule names.
+func placesOf(m v1alpha1.PathMatch) []place {
+	var out []place
+	for _, p := range m.Paths {
+		out = append(out, place{name: string(p), names: 1})
+	}
+	for _, d := range m.Directories {
+		out = append(out, place{name: string(d), directory: true})
+	}
+	return out
 }
 
 // covered reports whether a directory above says the same already.

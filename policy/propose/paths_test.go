@@ -33,7 +33,7 @@ func TestGather(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if have := printed(gather(tc.seen)); have != tc.want {
+			if have := printed(gather(tc.seen, nil)); have != tc.want {
 				t.Errorf("have %s\nwant %s", have, tc.want)
 			}
 		})
@@ -60,7 +60,7 @@ func TestGatherFoldsUp(t *testing.T) {
 			seen[name] = n
 		}
 	}
-	have := gather(seen)
+	have := gather(seen, nil)
 	if len(have) != 1 || have[0].name != "/var/lib/app" || have[0].names != manyFiles*manyFiles || have[0].seen != 2*manyFiles*manyFiles {
 		t.Errorf("have %+v", have)
 	}
@@ -78,7 +78,7 @@ func TestGatherLosesNothing(t *testing.T) {
 		for _, p := range paths {
 			seen[p]++
 		}
-		out := gather(seen)
+		out := gather(seen, nil)
 		total := 0
 		for i, p := range out {
 			total += p.seen

@@ -44,7 +44,21 @@ type Sections struct {
 // Propose makes the smallest policy that would have allowed all observations, in the
 // sections that are asked for. What cannot be allowed by a rule is named in a note.
 func Propose(seen []Observation, want Sections) Proposal {
-	p := &proposer{pods: map[string]bool{}}
+	return propose(seen, want, v1alpha1.RuntimeRules{})
+}
+
+// Refine proposes what a policy has to accept besides, and adds it: seen is what it
+// denies. Names in rules that were proposed before count as seen, so that names of one
+// directory become the directory, however many recordings they come from.
+func Refine(policy *v1alpha1.RuntimeRules, seen []Observation, want Sections) Proposal {
+	p := propose(seen, want, *policy)
+	Merge(policy, p.Rules)
+	p.Rules = *policy
+	return p
+}
+
+func propose(seen []Observation, want Sections, known v1alpha1.RuntimeRules) Proposal {
+	p := &proposer{known: known, pods: map[string]bool{}}
 	for i := range seen {
 		p.pods[seen[i].Pod] = true
 	}
@@ -69,6 +83,7 @@ func Propose(seen []Observation, want Sections) Proposal {
 }
 
 type proposer struct {
+	known v1alpha1.RuntimeRules // of the policy that is to be refined
 	pods  map[string]bool
 	notes []string
 }
@@ -141,14 +156,14 @@ func (p *proposer) executables(seen []Observation) *v1alpha1.ExecutableSection {
 	}
 	section := &v1alpha1.ExecutableSection{Default: v1alpha1.ActionDeny}
 	for _, origin := range slices.Sorted(maps.Keys(byOrigin)) {
-		name, origins := "unknown-origin", []v1alpha1.Origin(nil)
+		name, origins := originName(origin), []v1alpha1.Origin(nil)
 		if origin != "" {
-			name, origins = strings.ToLower(string(origin)), []v1alpha1.Origin{origin}
+			origins = []v1alpha1.Origin{origin}
 		}
 		if origin != "" && origin != v1alpha1.OriginImage {
 			p.note("executables: some did not come from the image (%s): look at rule %s twice", origin, name)
 		}
-		places := gather(byOrigin[origin])
+		places := gather(byOrigin[origin], p.knownExecutables(origin))
 		p.once("executables", places)
 		for i, m := range matches(places) {
 			section.Rules = append(section.Rules, v1alpha1.ExecutableRule{RuntimeRule: accept(name, i), PathMatch: m, Origins: origins})
@@ -156,6 +171,32 @@ func (p *proposer) executables(seen []Observation) *v1alpha1.ExecutableSection {
 	}
 	return section
 }
+
+// originName is what a rule about executables of an origin is called.
+func originName(origin v1alpha1.Origin) string {
+	if origin == "" {
+		return "unknown-origin"
+	}
+	return strings.ToLower(string(origin))
+}
+
+func (p *proposer) knownExecutables(origin v1alpha1.Origin) []place {
+	var out []place
+	if s := p.known.Executables; s != nil {
+		for i := range s.Rules {
+			if o, made := madeExecutable(&s.Rules[i]); made && o == origin {
+				out = append(out, placesOf(s.Rules[i].PathMatch)...)
+			}
+		}
+	}
+	return out
+}
+
+// What rules about privileges are called.
+const (
+	capabilityRule = "capabilities"
+	privilegeRule  = "operations"
+)
 
 func (p *proposer) privileges(seen []Observation) *v1alpha1.PrivilegeSection {
 	operations, capabilities := map[v1alpha1.PrivilegeOperation]int{}, map[v1alpha1.Capability]int{}
@@ -171,13 +212,13 @@ func (p *proposer) privileges(seen []Observation) *v1alpha1.PrivilegeSection {
 	section := &v1alpha1.PrivilegeSection{Default: v1alpha1.ActionDeny}
 	if len(capabilities) > 0 {
 		section.Rules = append(section.Rules, v1alpha1.PrivilegeRule{
-			RuntimeRule: accept("capabilities", 0), Operations: []v1alpha1.PrivilegeOperation{v1alpha1.PrivilegeCapability},
+			RuntimeRule: accept(capabilityRule, 0), Operations: []v1alpha1.PrivilegeOperation{v1alpha1.PrivilegeCapability},
 			Capabilities: slices.Sorted(maps.Keys(capabilities)),
 		})
 	}
 	if len(operations) > 0 {
 		section.Rules = append(section.Rules, v1alpha1.PrivilegeRule{
-			RuntimeRule: accept("operations", 0), Operations: slices.Sorted(maps.Keys(operations)),
+			RuntimeRule: accept(privilegeRule, 0), Operations: slices.Sorted(maps.Keys(operations)),
 		})
 	}
 	for _, c := range slices.Sorted(maps.Keys(capabilities)) {

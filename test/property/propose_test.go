@@ -3,6 +3,7 @@ package property
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,31 +21,70 @@ import (
 func TestProposedPolicyAllowsWhatWasSeen(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seen := rapid.SliceOfN(rapid.Custom(observation), 1, 60).Draw(t, "seen")
-		all := propose.Sections{Executables: true, Files: true, Privileges: true, Network: true}
-		rtp := &v1alpha1.RuntimePolicy{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "learned"},
-			Spec:       v1alpha1.RuntimePolicySpec{RuntimeRules: propose.Propose(seen, all).Rules},
-		}
-		policy, err := translate.RuntimePolicy(rtp)
-		if err != nil {
-			t.Fatalf("what was proposed is refused: %v", err)
-		}
-		pod := model.Endpoint{ID: model.EndpointID{Kind: model.EndpointPod, Namespace: "shop", Name: "db"}, UID: "u", Node: "n"}
-		cluster := model.Cluster{Endpoints: []model.Endpoint{pod}, Policies: []model.Policy{policy}}
-		ask := func(op model.Operation) model.Verdict {
-			return reference.JudgeRuntime(cluster, pod.ID, "main", op).Enforced.Verdict
-		}
-		for _, o := range seen {
-			for _, op := range questions(o) {
-				if ask(op) != model.Allow {
-					t.Fatalf("seen and denied: %+v by %+v", op, rtp.Spec.RuntimeRules)
-				}
-			}
+		rules := propose.Propose(seen, everySection).Rules
+		ask := enforced(t, rules)
+		if denied := deniedOf(ask, seen); len(denied) > 0 {
+			t.Fatalf("seen and denied: %+v by %+v", denied[0], rules)
 		}
 		if ask(model.Operation{Section: model.SectionExecutables, Path: "/never/seen", Origin: model.OriginImage}) == model.Allow {
 			t.Fatal("what was never seen is allowed")
 		}
 	})
+}
+
+// TestRefinedPolicyAllowsWhatWasSeen: of a second recording that is added what the
+// policy denies, which makes it allow both; a third time nothing is left.
+func TestRefinedPolicyAllowsWhatWasSeen(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		before := rapid.SliceOfN(rapid.Custom(observation), 0, 60).Draw(t, "before")
+		after := rapid.SliceOfN(rapid.Custom(observation), 1, 60).Draw(t, "after")
+		rules := propose.Propose(before, everySection).Rules
+		denied := deniedOf(enforced(t, rules), after)
+		old := *rules.DeepCopy()
+		propose.Refine(&rules, denied, everySection)
+		ask := enforced(t, rules)
+		if left := deniedOf(ask, append(before, after...)); len(left) > 0 {
+			t.Fatalf("seen and denied: %+v by %+v, made of %+v", left[0], rules, old)
+		}
+		if len(denied) == 0 && !reflect.DeepEqual(rules, old) {
+			t.Fatalf("nothing was to be added to %+v, which became %+v", old, rules)
+		}
+		if ask(model.Operation{Section: model.SectionExecutables, Path: "/never/seen", Origin: model.OriginImage}) == model.Allow {
+			t.Fatal("what was never seen is allowed")
+		}
+	})
+}
+
+var everySection = propose.Sections{Executables: true, Files: true, Privileges: true, Network: true}
+
+// enforced asks rules as those of the only policy.
+func enforced(t *rapid.T, rules v1alpha1.RuntimeRules) func(model.Operation) model.Verdict {
+	policy, err := translate.RuntimePolicy(&v1alpha1.RuntimePolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "learned"},
+		Spec:       v1alpha1.RuntimePolicySpec{RuntimeRules: rules},
+	})
+	if err != nil {
+		t.Fatalf("what was proposed is refused: %v", err)
+	}
+	pod := model.Endpoint{ID: model.EndpointID{Kind: model.EndpointPod, Namespace: "shop", Name: "db"}, UID: "u", Node: "n"}
+	cluster := model.Cluster{Endpoints: []model.Endpoint{pod}, Policies: []model.Policy{policy}}
+	return func(op model.Operation) model.Verdict {
+		return reference.JudgeRuntime(cluster, pod.ID, "main", op).Enforced.Verdict
+	}
+}
+
+// deniedOf are the observations of which something is denied.
+func deniedOf(ask func(model.Operation) model.Verdict, seen []propose.Observation) []propose.Observation {
+	var out []propose.Observation
+	for _, o := range seen {
+		for _, op := range questions(o) {
+			if ask(op) != model.Allow {
+				out = append(out, o)
+				break
+			}
+		}
+	}
+	return out
 }
 
 func observation(t *rapid.T) propose.Observation {
@@ -71,7 +111,13 @@ func observation(t *rapid.T) propose.Observation {
 		o.Socket = rapid.SampledFrom([]v1alpha1.SocketOperation{v1alpha1.SocketConnect, v1alpha1.SocketBind, v1alpha1.SocketListen}).Draw(t, "socket")
 		o.Protocol = rapid.SampledFrom([]string{"tcp", "udp", "sctp", "icmp", "icmpv6"}).Draw(t, "protocol")
 		o.Port = uint16(rapid.IntRange(0, 12).Draw(t, "port"))
-		o.Address = netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(1, 12).Draw(t, "address"))})
+		switch n := byte(rapid.IntRange(0, 12).Draw(t, "address")); n {
+		case 0: // none
+		case 1:
+			o.Address = netip.IPv4Unspecified()
+		default:
+			o.Address = netip.AddrFrom4([4]byte{192, 0, 2, n})
+		}
 	}
 	return o
 }
