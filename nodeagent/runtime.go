@@ -201,17 +201,20 @@ func runtimeVerdict(w runtime.Word) flows.Verdict {
 // object says what the operation was about.
 func (r *recorder) object(e *events.Event, rec runtime.Record) {
 	q := rec.Query
-	origin := runtime.OriginOf(q.Origin)
+	origin, unresolvable := runtime.OriginOf(q.Origin), q.Flags&bpf.RuntimeUnresolvable != 0
 	switch runtime.Section(q.Section) {
 	case runtime.Executables:
 		e.Type = events.TypeExec
-		e.Exec = &events.Exec{Path: rec.Path, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
+		e.Exec = &events.Exec{Path: rec.Path, Unresolvable: unresolvable, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
 		if c := rec.Command; c != nil {
 			e.Exec.Arguments, e.Exec.Truncated = r.redactor.Redact(c.Arguments), c.Truncated
 		}
 	case runtime.Files:
 		e.Type = events.TypeFile
-		e.File = &events.File{Path: rec.Path, Target: rec.Target, Operations: runtime.Operations(runtime.Files, q.Operations), Origin: origin}
+		e.File = &events.File{
+			Path: rec.Path, Target: rec.Target, Operations: runtime.Operations(runtime.Files, q.Operations), Origin: origin,
+			Unresolvable: unresolvable, Owned: q.Owner == snapshot.OwnerOnly, Directory: q.Flags&bpf.RuntimeDirectory != 0,
+		}
 	case runtime.Privileges:
 		e.Type = events.TypePrivilege
 		e.Privilege = &events.Privilege{
@@ -224,7 +227,7 @@ func (r *recorder) object(e *events.Event, rec runtime.Record) {
 		end := r.names.end(netip.AddrPortFrom(addr, q.Port), q.Protocol)
 		e.Network = &events.Network{
 			Operation: strings.Join(runtime.Operations(runtime.Network, q.Operations), ","),
-			Protocol:  flows.Protocol(q.Protocol), Address: addr, Port: q.Port,
+			Protocol:  flows.Protocol(q.Protocol), Address: addr, Port: q.Port, Unresolvable: unresolvable,
 		}
 		if end.Name != "" {
 			e.Network.Peer = end.String()

@@ -42,8 +42,13 @@ often it happened and which rule decides. Nothing is enforced and nothing runs.
 Policies, pods and namespaces come from manifests (-f) or from the cluster. An event
 of a pod that is not there any more is counted as not judged.
 
-What a policy in mode Audit would deny is listed as staged. The exit code is 3 if
-something that was allowed would be denied.`,
+What a policy in mode Audit, or a rule with action Audit, would deny is listed as
+staged and counted apart. The exit code is 3 if something that was allowed would be
+denied, now or once Audit is enforced.
+
+An event tells what the kernel compared: the path, whether the process owned the
+file, what its ancestors execute. What a process executed before and no process
+above it executes any more, a rule with from may match and replay does not know.`,
 		Example: `  # Would the policy that propose made deny anything of last week?
   palisade replay --events events.jsonl -f manifests/ -f db.yaml
 
@@ -92,7 +97,7 @@ func (o *replayOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if r.denied > 0 {
+	if r.denied+r.staged > 0 {
 		return errDeny
 	}
 	return nil
@@ -125,6 +130,7 @@ type replayed struct {
 	unknown  map[string]int // events by pod that is not there
 	unjudged map[string]int // events that no policy can be asked about, by what they are
 	denied   int            // events that were allowed
+	staged   int            // events that were allowed and are, but for Audit
 }
 
 func newReplayed(c model.Cluster, tables *analysis.Tables) *replayed {
@@ -195,8 +201,11 @@ func (r *replayed) note(e events.Event, j model.Judgement) {
 	if staged := decisionOf(j.Staged); staged.Verdict != row.Verdict {
 		row.Staged = &staged
 	}
-	if row.Was == string(flows.Allow) && row.Verdict != row.Was {
+	switch allowed := string(flows.Allow); {
+	case row.Was == allowed && row.Verdict != allowed:
 		r.denied++
+	case row.Was == allowed && row.Staged != nil:
+		r.staged++
 	}
 	key := strings.Join([]string{row.Who, row.Process, row.Operation, row.Object, row.Was}, "\x00")
 	if r.rows[key] == nil {
@@ -245,6 +254,9 @@ func (r *replayed) print(out io.Writer, rows []replayRow) error {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "%d of %d events were allowed and would be denied\n", r.denied, r.events)
+	if err == nil && r.staged > 0 {
+		_, err = fmt.Fprintf(out, "%d more would be denied if Audit were enforced\n", r.staged)
+	}
 	if err == nil && r.lost > 0 {
 		_, err = fmt.Fprintf(out, "%d events were lost while recording\n", r.lost)
 	}
@@ -271,15 +283,16 @@ func operationsOf(e events.Event) []model.Operation {
 	switch {
 	case e.Exec != nil:
 		op.Section, op.Path, op.Origin, op.Mapping = model.SectionExecutables, e.Exec.Path, translate.OriginBits[v1alpha1.Origin(e.Exec.Origin)], e.Exec.Mapping
-		op.Arguments = e.Exec.Arguments
+		op.Arguments, op.Unresolvable = e.Exec.Arguments, e.Exec.Unresolvable
 		return []model.Operation{op}
 	case e.File != nil:
 		op.Section, op.Path, op.Origin = model.SectionFiles, e.File.Path, translate.OriginBits[v1alpha1.Origin(e.File.Origin)]
+		op.Unresolvable, op.Owned, op.Directory = e.File.Unresolvable, e.File.Owned, e.File.Directory
 		out := each(op, e.File.Operations, translate.FileOperations)
 		if e.File.Target != "" && out != nil {
 			// The end that gets a name is created; if it replaces something, the kernel
 			// tells that in a record of its own.
-			op.Path, op.Bits = e.File.Target, uint32(model.FileCreate)
+			op.Path, op.Bits, op.Unresolvable = e.File.Target, uint32(model.FileCreate), false
 			out = append(out, op)
 		}
 		return out
@@ -296,6 +309,7 @@ func operationsOf(e events.Event) []model.Operation {
 	case e.Network != nil:
 		op.Section = model.SectionNetwork
 		op.Proto, op.Address, op.Port = protocolNumber(e.Network.Protocol), e.Network.Address, model.Port(e.Network.Port)
+		op.Unresolvable = e.Network.Unresolvable
 		return each(op, e.Network.Operations(), translate.SocketOperations)
 	}
 	return nil

@@ -5,6 +5,7 @@
 package events
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 	"time"
@@ -115,6 +116,7 @@ const (
 // Exec is a program that was, or was to be, executed.
 type Exec struct {
 	Path          string `json:"path"`
+	Unresolvable  bool   `json:"unresolvable,omitempty"`  // there is no path: it is too long, or leads to no root
 	InterpreterOf string `json:"interpreterOf,omitempty"` // the script that asked for it
 	Origin        Origin `json:"origin,omitempty"`
 	Mapping       bool   `json:"mapping,omitempty"` // mapped as code into a process that runs already
@@ -130,6 +132,10 @@ type File struct {
 	Target     string   `json:"target,omitempty"` // the other end of a rename or link
 	Operations []string `json:"operations"`
 	Origin     Origin   `json:"origin,omitempty"`
+	// What rules compare besides, of Path.
+	Unresolvable bool `json:"unresolvable,omitempty"` // there is no path: it is too long, or leads to no root
+	Owned        bool `json:"owned,omitempty"`        // the process owns it, by the user id that file systems look at
+	Directory    bool `json:"directory,omitempty"`
 }
 
 // Privilege is a privilege that was asked for. One system call may ask for several:
@@ -151,6 +157,9 @@ type Network struct {
 	Address   netip.Addr `json:"address,omitzero"`
 	Port      uint16     `json:"port,omitempty"`
 	Peer      string     `json:"peer,omitempty"` // NAMESPACE/NAME, where the address is an endpoint's
+	// Unresolvable: the kernel could not tell address and port (of a socket of SMC that binds
+	// or listens).
+	Unresolvable bool `json:"unresolvable,omitempty"`
 }
 
 // Operations are the operations one by one.
@@ -168,21 +177,27 @@ func (e Event) String() string {
 	return s
 }
 
+// nameless stands for what has no path, as in the rule that judges it.
+const nameless = "(unresolvable)"
+
 // Object is what was asked for, in a few words.
 func (e Event) Object() string {
 	switch {
 	case e.Exec != nil:
-		return e.Exec.Path
+		return cmp.Or(e.Exec.Path, nameless)
 	case e.File != nil:
+		path := cmp.Or(e.File.Path, nameless)
 		if e.File.Target != "" {
-			return e.File.Path + " -> " + e.File.Target
+			return path + " -> " + e.File.Target
 		}
-		return e.File.Path
+		return path
 	case e.Privilege != nil:
 		if e.Privilege.Capability != "" {
 			return e.Privilege.Operation + " " + e.Privilege.Capability
 		}
 		return e.Privilege.Operation
+	case e.Network != nil && !e.Network.Address.IsValid():
+		return e.Network.Protocol
 	case e.Network != nil:
 		return e.Network.Protocol + " " + netip.AddrPortFrom(e.Network.Address, e.Network.Port).String()
 	}
