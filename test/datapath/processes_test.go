@@ -2,6 +2,7 @@ package datapath_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"palisade.dev/palisade/bpf"
@@ -45,6 +46,32 @@ func TestProcesses(t *testing.T) {
 		})
 	}
 	fmt.Printf("the kernel judged %d questions about processes; %d about command lines are the agent's\n", judged, asked-judged)
+}
+
+// TestRuntimeDatapath: the judge that palisade explain --judge datapath asks answers as
+// the scenarios say. The kernel leaves command lines to the agent.
+func TestRuntimeDatapath(t *testing.T) {
+	scenarios, err := processes.All(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range scenarios {
+		t.Run(s.Name, func(t *testing.T) {
+			ask, err := judge.RuntimeDatapath(s.Cluster)
+			if err != nil {
+				t.Fatal(err)
+			}
+			silent := *s
+			silent.Expect = slices.DeleteFunc(slices.Clone(s.Expect), func(e processes.Expectation) bool { return len(e.Operation.Arguments) > 0 })
+			wrong, err := silent.CheckTogether(processes.Ask(ask))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range wrong {
+				t.Error(w)
+			}
+		})
+	}
 }
 
 // kernelJudge has a trial of the rows of each node.

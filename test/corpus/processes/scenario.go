@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/txtar"
@@ -112,6 +113,40 @@ func (s *Scenario) Check(judge Judge) ([]string, error) {
 		}
 	}
 	return wrong, nil
+}
+
+// Ask answers operations of one container together, as the command line's judges do.
+type Ask func(who model.Endpoint, container string, operations []model.Operation) ([]model.Judgement, error)
+
+// CheckTogether is Check with one question for each container.
+func (s *Scenario) CheckTogether(ask Ask) ([]string, error) {
+	type actor struct {
+		id        model.EndpointID
+		container string
+	}
+	operations := map[actor][]model.Operation{}
+	for _, e := range s.Expect {
+		who := actor{e.Who, e.Container}
+		operations[who] = append(operations[who], e.Operation)
+	}
+	answers := map[actor][]model.Judgement{}
+	for who, asked := range operations {
+		i := slices.IndexFunc(s.Cluster.Endpoints, func(e model.Endpoint) bool { return e.ID == who.id })
+		if i < 0 {
+			return nil, fmt.Errorf("scenario %s: no endpoint %v", s.Name, who.id)
+		}
+		have, err := ask(s.Cluster.Endpoints[i], who.container, asked)
+		if err != nil || len(have) != len(asked) {
+			return nil, fmt.Errorf("scenario %s: %v: %d answers to %d questions (%v)", s.Name, who, len(have), len(asked), err)
+		}
+		answers[who] = have
+	}
+	return s.Check(func(id model.EndpointID, container string, _ model.Operation) (model.Judgement, error) {
+		who := actor{id, container} // asked in the order of the file, as above
+		next := answers[who][0]
+		answers[who] = answers[who][1:]
+		return next, nil
+	})
 }
 
 func describe(j model.Judgement) string {
