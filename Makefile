@@ -34,9 +34,9 @@ verify: ## Check that generated code is fresh and that the tree is formatted
 	hack/verify.sh
 
 .PHONY: image
-image: ## Build the container images with buildah and run each once (no registry needed)
+image: ## Build the container images into bin/images with buildah and run each once (no registry needed)
 	hack/deps.sh image
-	hack/verify-dockerfile.sh
+	VERSION=$(VERSION) hack/verify-dockerfile.sh
 
 .PHONY: clean
 clean: ## Remove bin/ (not the cache of tools and Kubernetes binaries)
