@@ -60,9 +60,9 @@ func newRoot(e *env, argv0 string) *cobra.Command {
 	}
 	root := &cobra.Command{
 		Use:   "palisade",
-		Short: "Network policies, from the manifest to the kernel's verdict",
-		Long: `Palisade compiles network policies and says who may reach whom, and which rule
-says so.
+		Short: "Network and runtime policies, from the manifest to the kernel's verdict",
+		Long: `Palisade compiles network and runtime policies and says who may reach whom, what
+processes may do, and which rule says so.
 
 With -f a command reads manifests and needs no cluster; without it, it asks the
 cluster that KUBECONFIG names.`,
