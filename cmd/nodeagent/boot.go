@@ -79,9 +79,6 @@ func (f *bootFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// binDir is where install-boot puts this program on the host.
-const binDir = "/opt/palisade/bin"
-
 func newInstallBoot() *cobra.Command {
 	var root, program string
 	var show bool
@@ -96,21 +93,21 @@ the next boot. It changes nothing where that is so already.`,
   nodeagent install-boot --root /host           # from a container that sees the host there`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			unit := host.Unit(filepath.Join(binDir, "nodeagent"), "boot")
+			unit := host.Unit(host.BootProgram, "boot")
 			if show {
 				fmt.Fprint(cmd.OutOrStdout(), unit)
 				return nil
 			}
-			if err := os.MkdirAll(filepath.Join(root, binDir), 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Join(root, filepath.Dir(host.BootProgram)), 0o755); err != nil {
 				return fmt.Errorf("program: %w", err)
 			}
-			if err := cni.InstallProgram(program, filepath.Join(root, binDir, "nodeagent")); err != nil {
+			if err := cni.InstallProgram(program, filepath.Join(root, host.BootProgram)); err != nil {
 				return err
 			}
 			if err := host.InstallUnit(root, unit); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is enabled; it runs %s\n", host.UnitName, filepath.Join(binDir, "nodeagent"))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is enabled; it runs %s\n", host.UnitName, host.BootProgram)
 			return nil
 		},
 	}
@@ -124,10 +121,10 @@ func newUninstallBoot() *cobra.Command {
 	var root string
 	cmd := &cobra.Command{
 		Use:     "uninstall-boot",
-		Short:   "Takes the unit out of the host again",
+		Short:   "Takes the unit and its program off the host again",
 		Example: `  nodeagent uninstall-boot --root /host`,
 		Args:    cobra.NoArgs,
-		RunE:    func(*cobra.Command, []string) error { return host.RemoveUnit(root) },
+		RunE:    func(*cobra.Command, []string) error { return host.RemoveBoot(root) },
 	}
 	cmd.Flags().StringVar(&root, "root", "/", "the host's file system")
 	return cmd

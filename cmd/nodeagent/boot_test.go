@@ -51,7 +51,7 @@ func TestInstallBoot(t *testing.T) {
 			t.Fatalf("%q, %v", out, err)
 		}
 	}
-	if i, err := os.Stat(filepath.Join(root, binDir, "nodeagent")); err != nil || i.Mode().Perm() != 0o755 {
+	if i, err := os.Stat(filepath.Join(root, host.BootProgram)); err != nil || i.Mode().Perm() != 0o755 {
 		t.Errorf("program: %v, %v", i, err)
 	}
 	if out := check(); !strings.Contains(out, "reboot: the unit "+host.UnitName+" is enabled") {
@@ -59,6 +59,9 @@ func TestInstallBoot(t *testing.T) {
 	}
 	if _, err := command("uninstall-boot", "--root="+root); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, host.BootProgram)); err == nil {
+		t.Error("removed: the program is still there")
 	}
 	if out := check(); strings.Contains(out, "is enabled") {
 		t.Errorf("removed: %s", out)

@@ -13,10 +13,12 @@ import (
 	"palisade.dev/palisade/nodeagent"
 	"palisade.dev/palisade/nodeagent/cni"
 	"palisade.dev/palisade/nodeagent/datapath"
+	"palisade.dev/palisade/nodeagent/host"
 )
 
 type uninstallOptions struct {
 	local     local
+	root      string
 	confDir   string
 	binDir    string
 	yes, stay bool
@@ -29,14 +31,15 @@ func newUninstall(e *env) *cobra.Command {
 		Short: "Stop enforcing on this host and remove all traces",
 		Long: `Uninstall takes palisade-cni out of the network configuration, detaches Palisade's
 programs from this host's kernel, removes their pins, the connection tracking that
-they needed, and what is kept on disk. All traffic that Palisade denied is open
-afterwards. Stop the agent first: it would begin anew. config/uninstall does this
-on every node of a cluster.`,
+they needed, what is kept on disk, and the unit ` + host.UnitName + `. All that
+Palisade denied is open afterwards. Stop the agent first: it would begin anew.
+config/uninstall does this on every node of a cluster.`,
 		Example: `  palisade uninstall --yes`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
 	}
 	o.local.addFlags(cmd.Flags())
+	cmd.Flags().StringVar(&o.root, "root", "/", "the host's file system, where nodeagent install-boot may have put its unit")
 	cmd.Flags().StringVar(&o.confDir, "cni-conf-dir", "/etc/cni/net.d", "where palisade-cni may be chained")
 	cmd.Flags().StringVar(&o.binDir, "cni-bin-dir", "/opt/cni/bin", "where palisade-cni may have been copied to")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do it: without this, uninstall only says what it would do")
@@ -75,5 +78,5 @@ func (o *uninstallOptions) remove() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, datapath.Remove(o.local.host.PinDir), o.local.host.Untrack(), nodeagent.Forget(o.local.stateDir))
+	return errors.Join(err, datapath.Remove(o.local.host.PinDir), o.local.host.Untrack(), host.RemoveBoot(o.root), nodeagent.Forget(o.local.stateDir))
 }

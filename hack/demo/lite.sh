@@ -36,6 +36,8 @@ mkdir -p $work /run/netns
 
 palisade() { nsenter --net=/run/netns/node bin/palisade "$@"; }
 flags=(--node lite --state-dir $work/state)
+# What a real Palisade may have on this machine is none of the demo's.
+elsewhere=(--root $work/host --cni-conf-dir $work/host --cni-bin-dir $work/host)
 
 declare -A host=([shop/frontend]=11 [shop/backend]=12 [shop/db]=13 [outsider/stranger]=14 [shop/billing]=100)
 net() { [[ $1 == shop/billing ]] && echo 88 || echo 77; }
@@ -145,7 +147,7 @@ reach $work/alone
 check $work/alone $work/expected
 
 step "8. Taken away again, on request only"
-run palisade uninstall "${flags[@]}" --yes
+run palisade uninstall "${flags[@]}" "${elsewhere[@]}" --yes
 reach $work/gone
 check $work/gone $work/open
 echo "  every pair is open again"

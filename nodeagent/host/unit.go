@@ -15,6 +15,9 @@ import (
 // UnitName is the systemd unit that brings the last snapshot into force at boot.
 const UnitName = "palisade-boot.service"
 
+// BootProgram is where the program that the unit runs is put on a host.
+const BootProgram = "/opt/palisade/bin/nodeagent"
+
 // UnitDir is where an administrator's units are.
 const UnitDir = "/etc/systemd/system"
 
@@ -63,6 +66,26 @@ func RemoveUnit(root string) error {
 	for _, path := range []string{wants(root), filepath.Join(root, UnitDir, UnitName)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("unit %s: %w", UnitName, err)
+		}
+	}
+	return nil
+}
+
+// RemoveBoot removes the unit, its program, and the program's folders where these hold
+// nothing else.
+func RemoveBoot(root string) error {
+	if err := RemoveUnit(root); err != nil {
+		return err
+	}
+	program := filepath.Join(root, BootProgram)
+	if err := os.Remove(program); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("program of unit %s: %w", UnitName, err)
+	}
+	// A folder may hold somebody else's files, or be what a container sees the host
+	// through. Either way it stays, and nothing is wrong.
+	for dir := filepath.Dir(program); dir != filepath.Join(root, "/opt"); dir = filepath.Dir(dir) {
+		if os.Remove(dir) != nil {
+			break
 		}
 	}
 	return nil
