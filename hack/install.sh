@@ -3,7 +3,7 @@
 #
 #   hack/install.sh up           start the cluster if need be, build, load images, install, wait until ready
 #   hack/install.sh images       only build the programs and their images, into bin/images/
-#   hack/install.sh manifests P  print a file or a kustomization with the images as the cluster finds them
+#   hack/install.sh manifests P  print a file or a kustomization with images and nodes as the cluster knows them
 #   hack/install.sh remove       take Palisade off the cluster; nodes stop enforcing
 #   hack/install.sh down         stop the local cluster (a cluster of the user's is left as it is)
 #   hack/install.sh kubectl …    kubectl on that cluster
@@ -38,10 +38,17 @@ images() {
   image probe /probe 65532:65532 bin/probe bin/tool
 }
 
-# manifests DIR|FILE: what is to be applied, with the images as this cluster finds them.
+# manifests DIR|FILE: what is to be applied, with the images as this cluster finds them,
+# and pods where it takes them.
 manifests() {
-  if [[ -d $1 ]]; then kubectl kustomize "$1"; else cat "$1"; fi |
-    sed -E "s#(image: *)palisade\.dev/([a-z]+):dev#\1$IMAGE_REPO/\2:$IMAGE_TAG#"
+  local text node=() script="s#(image: *)palisade\.dev/([a-z]+):dev#\1$IMAGE_REPO/\2:$IMAGE_TAG#"
+  if [[ -d $1 ]]; then text=$(kubectl kustomize "$1"); else text=$(<"$1"); fi
+  if [[ $text == *nodeName:* ]]; then
+    mapfile -t node < <(target_nodes)
+    [[ ${#node[@]} == 2 ]] || return 1
+    script+="; s#(nodeName: *)n1\$#\1${node[0]}#; t; s#(nodeName: *)n2\$#\1${node[1]}#"
+  fi
+  sed -E "$script" <<<"$text"
 }
 
 wait_ready() {
@@ -60,7 +67,8 @@ diagnose() {
 }
 
 up() {
-  hack/deps.sh build
+  # For a cluster of the user's nothing is installed on this machine that it can do without.
+  [[ $TARGET != local ]] && type make jq >/dev/null 2>&1 || hack/deps.sh build lite
   target_up >&2
   images >&2
   say "loading the images"
@@ -78,7 +86,11 @@ up() {
 remove() {
   kubectl delete --ignore-not-found -k config/default
   manifests config/uninstall | kubectl apply -f -
-  kubectl -n palisade-uninstall rollout status daemonset/palisade-uninstall --timeout=120s
+  kubectl -n palisade-uninstall rollout status daemonset/palisade-uninstall --timeout=120s || {
+    kubectl -n palisade-uninstall get pods -o wide >&2 || true
+    kubectl -n palisade-uninstall logs -l app.kubernetes.io/name=palisade-uninstall -c uninstall --prefix >&2 || true
+    return 1
+  }
   kubectl delete -k config/uninstall
 }
 
@@ -91,7 +103,7 @@ kubeconfig() {
 case ${1-} in
   up) up ;;
   images) images ;;
-  manifests) manifests "${2:?which file or folder}" ;;
+  manifests) [[ $TARGET == local ]] || kubeconfig; manifests "${2:?which file or folder}" ;;
   remove) kubeconfig; remove ;;
   down) if [[ $TARGET == local ]]; then hack/cluster/cluster down; fi ;;
   kubectl) shift; kubeconfig; kubectl "$@" ;;

@@ -6,6 +6,7 @@
 #   load_image out.tar             the image of a docker-archive is on its nodes
 #   kubectl apply -f …             with $KUBECONFIG set
 #   image_name controller          the name under which manifests find our image
+#   target_nodes                   two nodes for pods, where manifests say n1 and n2
 #   target_down                    stops the local cluster if target_up started it
 #
 # Which one:
@@ -62,6 +63,17 @@ target_up() {
   esac
   export KUBECONFIG
   kubectl get --raw /readyz >/dev/null || { target_die "the API server of $KUBECONFIG does not answer"; return 1; }
+}
+
+# target_nodes: the first two nodes that take any pod, on a line each; the only one twice.
+target_nodes() {
+  local taken
+  if [[ $TARGET == local ]]; then printf '%s\n' n1 n2; return; fi
+  taken=$(kubectl get nodes -o jsonpath='{range .items[*]}{.metadata.name} {.spec.taints[*].effect}{"\n"}{end}' |
+    awk '!/ .*(NoSchedule|NoExecute)/ { print $1 }') || return 1
+  [[ -n $taken ]] || { target_die "no node of $KUBECONFIG takes pods: all have taints"; return 1; }
+  head -n 2 <<<"$taken"
+  [[ $taken == *$'\n'* ]] || echo "$taken"
 }
 
 target_down() {

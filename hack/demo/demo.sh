@@ -68,7 +68,7 @@ denials() {
 }
 
 step "1. The cluster, and Palisade on it"
-hack/deps.sh cluster
+if [[ $TARGET == local ]]; then hack/deps.sh cluster; fi
 hack/install.sh up
 if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); export KUBECONFIG; else target_up; fi
 run kubectl get nodes -o wide

@@ -139,7 +139,7 @@ func TestAgentAway(t *testing.T) {
 		}
 		return fmt.Errorf("conditions %+v", s.Conditions)
 	})
-	must(t, fmt.Sprintf(podTemplate, "web2", g.ns, "web", "n1", false, 8080, 9090), "apply", "-f", "-")
+	must(t, podManifest("web2", g.ns, "web", "n1", false, 8080), "apply", "-f", "-")
 	g.held(t, left)
 	status := now(t, func() (v1alpha1.PolicyStatus, error) { return policyStatus(g.ns, "pnp/no-client") })
 	for _, c := range status.Conditions {

@@ -39,7 +39,14 @@ var repo = func() string {
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 // target is the cluster, found once.
-var target struct{ kind, kubectl, kubeconfig string }
+var target struct {
+	kind, kubectl, kubeconfig string
+	probe                     string // the image of the pods
+	nodes                     map[string]string
+}
+
+// place is what the cluster calls the node that the tests call n1 or n2.
+func place(node string) string { return target.nodes[node] }
 
 func run(m *testing.M) int {
 	// A developer who has just installed need not wait for that again.
@@ -75,17 +82,20 @@ func findTarget() error {
 	cmd := exec.Command("bash", "-c", `. hack/cluster/target.sh
 if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); else target_up >&2; fi
 program=$(type -P kubectl) || program=$(hack/cluster/cluster bin)/kubectl
-printf '%s\n' "$TARGET" "$program" "$KUBECONFIG"`)
+export KUBECONFIG
+printf '%s\n' "$TARGET" "$program" "$KUBECONFIG" "$(image_name probe)"
+target_nodes`)
 	cmd.Dir, cmd.Stderr = repo, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return fmt.Errorf("which cluster: %w", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if len(lines) != 3 {
+	if len(lines) != 6 {
 		return fmt.Errorf("which cluster: target.sh said %q", out)
 	}
-	target.kind, target.kubectl, target.kubeconfig = lines[0], lines[1], lines[2]
+	target.kind, target.kubectl, target.kubeconfig, target.probe = lines[0], lines[1], lines[2], lines[3]
+	target.nodes = map[string]string{"n1": lines[4], "n2": lines[5]}
 	return nil
 }
 
@@ -189,13 +199,22 @@ spec:
   hostNetwork: %[5]t
   containers:
   - name: server
-    image: palisade.dev/probe:dev
+    image: %[8]s
     imagePullPolicy: IfNotPresent
     args: [serve, --tcp, "%[6]d,%[7]d", --udp, "%[6]d"]
     ports: [{name: http, containerPort: %[6]d}]
     resources: {requests: {cpu: 10m}}
     readinessProbe: {tcpSocket: {port: %[6]d}, periodSeconds: 1}
 `
+
+// podManifest is a pod of the tests; its second port follows from the first.
+func podManifest(name, ns, app, node string, host bool, port int) string {
+	second := 9090
+	if host {
+		second = port + 1010
+	}
+	return fmt.Sprintf(podTemplate, name, ns, app, place(node), host, port, second, target.probe)
+}
 
 // launch runs pods, each NAME@NODE or NAME@NODE/APP, and waits until they are Ready.
 func launch(t *testing.T, ns string, specs ...string) []pod {
@@ -209,7 +228,7 @@ func launch(t *testing.T, ns string, specs ...string) []pod {
 		if !ok {
 			app = name
 		}
-		fmt.Fprintf(&manifest, "---"+podTemplate, name, ns, app, node, false, 8080, 9090)
+		manifest.WriteString("---" + podManifest(name, ns, app, node, false, 8080))
 		names[i], args = name, append(args, "pod/"+name)
 	}
 	must(t, manifest.String(), "apply", "-f", "-")
@@ -224,7 +243,7 @@ func launch(t *testing.T, ns string, specs ...string) []pod {
 // launchOnHost runs a pod with host networking.
 func launchOnHost(t *testing.T, ns, name, node string, port int) pod {
 	t.Helper()
-	must(t, fmt.Sprintf(podTemplate, name, ns, name, node, true, port, port+1010), "apply", "-f", "-")
+	must(t, podManifest(name, ns, name, node, true, port), "apply", "-f", "-")
 	must(t, "", "wait", "-n", ns, "--for=condition=Ready", "pod/"+name, patient)
 	return lookUp(t, ns, name)
 }

@@ -135,7 +135,7 @@ func TestDigests(t *testing.T) {
 		if len(all) == 0 {
 			return "", errors.New("no controller is Ready")
 		}
-		return all[0].Nodes["n1"], nil
+		return all[0].Nodes[place("n1")], nil
 	}
 	becomes := func(what string, right func(string) bool) {
 		t.Helper()

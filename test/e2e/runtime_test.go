@@ -123,13 +123,13 @@ metadata: {name: start-%[2]d, namespace: %[1]s, labels: {app: starts}}
 spec:
   restartPolicy: Never
   terminationGracePeriodSeconds: 0
-  nodeName: n%[3]d
+  nodeName: %[3]s
   containers:
   - name: server
-    image: palisade.dev/probe:dev
+    image: %[4]s
     imagePullPolicy: IfNotPresent
     command: [/tool, hello]
-`, ns, i, 1+i%2)
+`, ns, i, place([]string{"n1", "n2"}[i%2]), target.probe)
 	}
 	must(t, manifest.String(), "apply", "-f", "-")
 	for i := range starts {

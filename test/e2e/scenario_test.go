@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -164,13 +165,11 @@ func (st *stage) pod(p *corev1.Pod) *corev1.Pod {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: st.prefix + p.Namespace, Name: p.Name, Labels: p.Labels},
 		Spec: corev1.PodSpec{
-			NodeName: p.Spec.NodeName, TerminationGracePeriodSeconds: &grace,
-			SecurityContext: &corev1.PodSecurityContext{RunAsUser: &root}, // ports below 1024
+			TerminationGracePeriodSeconds: &grace,
+			SecurityContext:               &corev1.PodSecurityContext{RunAsUser: &root}, // ports below 1024
 		},
 	}
-	if out.Spec.NodeName == "" {
-		out.Spec.NodeName = "n1"
-	}
+	out.Spec.NodeName = place(cmp.Or(p.Spec.NodeName, "n1"))
 	for i, ports := range portLists(p) {
 		args := []string{"serve", "--tcp", fmt.Sprint(40000 + i)}
 		if i == 0 {
@@ -178,7 +177,7 @@ func (st *stage) pod(p *corev1.Pod) *corev1.Pod {
 			args = append(args, "--udp", strings.Join(listen[model.ProtoUDP], ","))
 		}
 		out.Spec.Containers = append(out.Spec.Containers, corev1.Container{
-			Name: fmt.Sprintf("c%d", i), Image: "palisade.dev/probe:dev", ImagePullPolicy: corev1.PullIfNotPresent, Args: args, Ports: ports,
+			Name: fmt.Sprintf("c%d", i), Image: target.probe, ImagePullPolicy: corev1.PullIfNotPresent, Args: args, Ports: ports,
 			Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
 		})
 	}
