@@ -144,7 +144,7 @@ func (o *applyOptions) compile(objects *manifests.Objects, e *env) (*snapshot.Se
 	if err != nil {
 		return nil, err
 	}
-	c, err := compileCluster(world.Cluster)
+	c, err := compileNodes(world, e.stderr)
 	if err != nil {
 		return nil, err
 	}

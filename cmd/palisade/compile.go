@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"palisade.dev/palisade/cmd/palisade/judge"
+	"palisade.dev/palisade/cmd/palisade/manifests"
 	"palisade.dev/palisade/policy/model"
 	"palisade.dev/palisade/snapshot"
 )
@@ -39,7 +39,8 @@ the digest: first those common to all nodes (node ""), then each node's own. The
 node called "(none)" holds what is about pods without a node and about external
 workloads.
 
-Exit code: 0; 2 for an error, also for a policy that does not fit.`,
+Exit code: 0; 2 for an error, also for a policy of manifests that does not fit. Of a
+live cluster it is what nodes enforce in its place that is printed.`,
 		Example: `  # Do these manifests compile?
   palisade compile -f manifests/
 
@@ -65,7 +66,7 @@ func (o *compileOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	c, err := compileCluster(world.Cluster)
+	c, err := compileNodes(world, e.stderr)
 	if err != nil {
 		return err
 	}
@@ -86,8 +87,8 @@ type compiled struct {
 	nodes  map[model.NodeName]*snapshot.Set
 }
 
-func compileCluster(cluster model.Cluster) (*compiled, error) {
-	c, err := judge.Compile(cluster)
+func compileNodes(world *manifests.World, stderr io.Writer) (*compiled, error) {
+	c, err := compileWorld(world, stderr)
 	if err != nil {
 		return nil, err
 	}

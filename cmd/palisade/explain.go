@@ -96,7 +96,7 @@ func (o *explainOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return fmt.Errorf("--to %w", err)
 	}
-	judge, err := o.judge.make(world.Cluster)
+	judge, err := o.judge.make(world, e.stderr)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (o *reachOptions) run(ctx context.Context, e *env) error {
 	for _, name := range without {
 		fmt.Fprintf(e.stderr, "palisade: pod %s has no address yet and is left out\n", name)
 	}
-	judge, err := o.judge.make(world.Cluster)
+	judge, err := o.judge.make(world, e.stderr)
 	if err != nil {
 		return err
 	}

@@ -1,17 +1,12 @@
 package gather
 
 import (
-	"time"
-
-	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/controllers/accepted"
 	"palisade.dev/palisade/policy/compile"
 	"palisade.dev/palisade/policy/model"
-	"palisade.dev/palisade/policy/translate"
 )
 
 // policy is what the engine knows of one policy object.
@@ -69,7 +64,7 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 		e.Log.Error(err, "policy is not looked at", "policy", ref.String())
 		return nil
 	}
-	m, err := modelOf(live)
+	m, err := accepted.ModelOf(live)
 	if err != nil {
 		e.refuse(p, v1alpha1.ReasonInvalid, err.Error())
 		return nil
@@ -82,15 +77,9 @@ func (e *Engine) lookAtPolicy(ref model.PolicyRef, live client.Object) *candidat
 func (e *Engine) setInForce(ref model.PolicyRef, p *policy, r *accepted.Record) {
 	p.inForce, p.lost = r, nil
 	if r != nil {
-		m, err := model.Policy{}, r.Unreadable
-		if err == nil {
-			m, err = modelOf(withStatus(r.Policy, p.live))
+		if p.model, p.lost = r.Model(p.live); p.lost != nil {
+			e.Log.Error(p.lost, "accepted spec cannot be compiled: its subjects are cut off", "policy", ref.String(), "controllerrevision", r.Name)
 		}
-		if err != nil {
-			e.Log.Error(err, "accepted spec cannot be compiled: its subjects are cut off", "policy", ref.String(), "controllerrevision", r.Name)
-			m, p.lost = standIn(r, p.live), err
-		}
-		p.model = m
 	}
 	e.putInForce(ref, p)
 }
@@ -150,54 +139,5 @@ func (o *Outcome) describe(p *policy) {
 		}
 	}
 	o.Exceptions = exceptions(p.inForce.Policy)
-	o.ExpiresAt = expiresAt(p.inForce.Policy)
-}
-
-func expiresAt(o client.Object) time.Time {
-	var at *metav1.Time
-	switch o := o.(type) {
-	case *v1alpha1.NetworkPolicy:
-		at = o.Spec.ExpiresAt
-	case *v1alpha1.ClusterwidePolicy:
-		at = o.Spec.ExpiresAt
-	case *v1alpha1.RuntimePolicy:
-		at = o.Spec.ExpiresAt
-	}
-	if at == nil {
-		return time.Time{}
-	}
-	return at.Time
-}
-
-func modelOf(o client.Object) (model.Policy, error) {
-	switch o := o.(type) {
-	case *v1alpha1.NetworkPolicy:
-		return translate.NetworkPolicy(o)
-	case *v1alpha1.ClusterwidePolicy:
-		return translate.ClusterwidePolicy(o)
-	case *v1alpha1.RuntimePolicy:
-		return translate.RuntimePolicy(o)
-	default:
-		return translate.Upstream(o.(*networkingv1.NetworkPolicy))
-	}
-}
-
-// withStatus returns the accepted object with the status of the live one:
-// whether a policy has expired stands there.
-func withStatus(object, live client.Object) client.Object {
-	switch o := object.(type) {
-	case *v1alpha1.NetworkPolicy:
-		out := *o
-		out.Status = live.(*v1alpha1.NetworkPolicy).Status
-		return &out
-	case *v1alpha1.ClusterwidePolicy:
-		out := *o
-		out.Status = live.(*v1alpha1.ClusterwidePolicy).Status
-		return &out
-	case *v1alpha1.RuntimePolicy:
-		out := *o
-		out.Status = live.(*v1alpha1.RuntimePolicy).Status
-		return &out
-	}
-	return object
+	o.ExpiresAt = accepted.ExpiresAt(p.inForce.Policy)
 }

@@ -108,7 +108,7 @@ func TestRecordThatDoesNotCompile(t *testing.T) {
 func denies(m *model.Policy) bool {
 	for _, d := range []model.Direction{model.Ingress, model.Egress} {
 		rules := m.Rules(d)
-		if len(rules) != 1 || rules[0].Name != RuleUnreadable || rules[0].Action != model.ActionDeny ||
+		if len(rules) != 1 || rules[0].Name != accepted.RuleUnreadable || rules[0].Action != model.ActionDeny ||
 			rules[0].Peers[0].Kind != model.PeerAny || rules[0].Ports[0].Proto != model.ProtoAny {
 			return false
 		}

@@ -5,16 +5,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"palisade.dev/palisade/api/v1alpha1"
 	"palisade.dev/palisade/controllers/accepted"
 	"palisade.dev/palisade/policy/model"
 )
-
-// RuleUnreadable is the rule of what stands in for an accepted spec that this
-// version cannot read or compile.
-const RuleUnreadable = "(unreadable)"
 
 // lost are the accepted specs that this version cannot read, and the policies
 // that may miss one. recordsMu guards it.
@@ -75,57 +69,6 @@ func (e *Engine) forgetOwner(ref model.PolicyRef) {
 	}
 }
 
-// standIn is what is compiled instead of an accepted spec that cannot be. It
-// denies its subjects everything and logs that: whatever the spec closed stays
-// closed. Where not even the subjects can be read, it is about everybody whom
-// the policy could have been about.
-func standIn(r *accepted.Record, live client.Object) model.Policy {
-	m := model.Policy{Ref: r.Ref, Tier: model.TierNamespace, Subject: model.Subject{Kind: model.EndpointPod, Namespaces: model.NamespaceMatch{Name: r.Ref.Namespace}}}
-	outline := accepted.Outline(r.Policy)
-	for _, o := range []client.Object{outline, accepted.Widen(outline)} {
-		if read, err := modelOf(withStatus(o, live)); err == nil {
-			m = read
-			break
-		}
-	}
-	deny := model.Rule{
-		Name: RuleUnreadable, Action: model.ActionDeny, Log: true,
-		Peers: []model.Peer{{Kind: model.PeerAny}}, Ports: []model.PortMatch{{Proto: model.ProtoAny}},
-	}
-	m.IsolateIngress, m.IsolateEgress = false, false
-	if r.Ref.Kind != model.KindRuntime {
-		m.Ingress, m.Egress = []model.Rule{deny}, []model.Rule{deny}
-	}
-	if aboutProcesses(outline) {
-		m.Runtime = denyAll(m.Runtime)
-	}
-	return m
-}
-
-// aboutProcesses reports whether a policy has runtime sections.
-func aboutProcesses(o client.Object) bool {
-	switch o := o.(type) {
-	case *v1alpha1.RuntimePolicy:
-		return true
-	case *v1alpha1.ClusterwidePolicy:
-		return o.Spec.Runtime != nil
-	}
-	return false
-}
-
-// denyAll is the runtime part of a stand-in: its containers can do nothing anew,
-// and what they do already goes on.
-func denyAll(was *model.Runtime) *model.Runtime {
-	out := &model.Runtime{}
-	if was != nil {
-		out.Containers = was.Containers
-	}
-	for s := range out.Sections {
-		out.Sections[s].Rules = []model.RuntimeRule{{Name: RuleUnreadable, Action: model.RuntimeDeny}}
-	}
-	return out
-}
-
 // lossOf says what the subjects of a policy suffer, and what ends it.
 func lossOf(p *policy) string {
 	what := "its subjects are cut off in ingress and egress"
@@ -137,5 +80,5 @@ func lossOf(p *policy) string {
 	}
 	return fmt.Sprintf("; the accepted spec (generation %d) cannot be read by this version: %v; until it can %s, as rule %s: "+
 		"run the version that accepted it, apply another spec, or delete controllerrevision %s to have the present one judged anew",
-		p.inForce.Generation, p.lost, what, RuleUnreadable, p.inForce.Name)
+		p.inForce.Generation, p.lost, what, accepted.RuleUnreadable, p.inForce.Name)
 }

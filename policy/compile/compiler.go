@@ -160,6 +160,11 @@ func New(options Options) *Compiler {
 
 // Full compiles a whole cluster at once. All policies are of one order.
 func Full(cluster model.Cluster, options Options) *Compiler {
+	return Ordered(cluster, func(model.PolicyRef) Order { return 0 }, options)
+}
+
+// Ordered compiles a whole cluster at once.
+func Ordered(cluster model.Cluster, order func(model.PolicyRef) Order, options Options) *Compiler {
 	c := New(options)
 	for i := range cluster.Namespaces {
 		c.PutNamespace(cluster.Namespaces[i])
@@ -172,7 +177,7 @@ func Full(cluster model.Cluster, options Options) *Compiler {
 	}
 	c.SetAPIServer(cluster.APIServer)
 	for i := range cluster.Policies {
-		c.PutPolicy(cluster.Policies[i], 0)
+		c.PutPolicy(cluster.Policies[i], order(cluster.Policies[i].Ref))
 	}
 	c.commit()
 	c.common.fresh = false

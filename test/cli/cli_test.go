@@ -95,6 +95,7 @@ func TestLive(t *testing.T) {
 	})
 	t.Run("status", func(t *testing.T) { statusLive(t, p, env.Config) })
 	t.Run("accepted specs", func(t *testing.T) { acceptedLive(t, p, env.Config) })
+	t.Run("unreadable specs", func(t *testing.T) { unreadableLive(t, p, env.Config) })
 	t.Run("unreachable", func(t *testing.T) {
 		broken := regexp.MustCompile(`https://[^"\s]+`).ReplaceAll(env.KubeConfig, []byte("https://127.0.0.1:1"))
 		path := filepath.Join(dir, "broken")
@@ -223,6 +224,42 @@ func acceptedLive(t *testing.T, p palisade, config *rest.Config) {
 	_, stderr, code = p.run(t, "explain", "--pod", "shop/db", "--exec", "/usr/bin/dash")
 	if code != 0 || !strings.Contains(stderr, "rtp/shop/db has not been accepted and is in force nowhere") {
 		t.Errorf("exit %d, %q; want 0, and rtp/shop/db left out", code, stderr)
+	}
+}
+
+// What an accepted spec closes that this version cannot read stays closed, and the
+// rest is judged as ever.
+func unreadableLive(t *testing.T, p palisade, config *rest.Config) {
+	scheme := runtime.NewScheme()
+	if err := appsv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list appsv1.ControllerRevisionList
+	if err := c.List(t.Context(), &list, client.InNamespace("palisade-system"), client.MatchingLabels{accepted.Label: "pnp"}); err != nil || len(list.Items) != 1 {
+		t.Fatalf("%v: %d records of pnp/shop/db", err, len(list.Items))
+	}
+	newer := list.Items[0].DeepCopy()
+	newer.ResourceVersion, newer.UID = "", ""
+	newer.Data.Raw = bytes.Replace(newer.Data.Raw, []byte(`"isolate"`), []byte(`"quic":{},"isolate"`), 1)
+	if err := c.Delete(t.Context(), &list.Items[0]); err != nil { // its data cannot be changed
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), newer); err != nil {
+		t.Fatal(err)
+	}
+	for _, judge := range []string{"tables", "reference"} {
+		stdout, stderr, code := p.run(t, "explain", "--from", "shop/frontend", "--to", "shop/db", "--port", "5432/tcp", "--judge", judge)
+		if code != 3 || !strings.Contains(stdout, "Deny Namespace pnp/shop/db/(unreadable)") || !strings.Contains(stderr, "cannot read the accepted spec of pnp/shop/db") {
+			t.Errorf("%s: exit %d, %s%s; want 3 by (unreadable), and a warning", judge, code, stdout, stderr)
+		}
+	}
+	stdout, _, code := p.run(t, "explain", "--from", "shop/frontend", "--to", "default/batch", "--port", "80/tcp")
+	if code != 3 || !strings.Contains(stdout, "netpol/default/closed/(isolated)") {
+		t.Errorf("another policy: exit %d, %s; want 3 by netpol/default/closed", code, stdout)
 	}
 }
 

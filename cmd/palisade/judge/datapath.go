@@ -20,6 +20,11 @@ func Datapath(cluster model.Cluster) (analysis.Judge, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.Datapath()
+}
+
+// Datapath makes the judge that is this machine's kernel with these rows.
+func (c *Compiled) Datapath() (analysis.Judge, error) {
 	if err := standIn(c); err != nil {
 		return nil, err
 	}

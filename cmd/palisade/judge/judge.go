@@ -5,6 +5,7 @@ package judge
 
 import (
 	"errors"
+	"time"
 
 	"palisade.dev/palisade/policy/analysis"
 	"palisade.dev/palisade/policy/compile"
@@ -16,27 +17,39 @@ import (
 // Compiled is what compiling a cluster gives: rows common to all nodes, and each
 // node's own.
 type Compiled struct {
-	Common *snapshot.Set
-	Nodes  map[model.NodeName]*snapshot.Set
+	Common  *snapshot.Set
+	Nodes   map[model.NodeName]*snapshot.Set
+	Refused []compile.Refusal // policies that do not fit, and for which something stands in
 }
 
 // Compile compiles a cluster. A policy that does not fit is an error: on a
 // cluster the rest would be enforced without it, and an answer that leaves it
 // out would mislead.
 func Compile(cluster model.Cluster) (*Compiled, error) {
-	c := compile.Full(cluster, compile.Options{})
+	c := compiledBy(compile.Full(cluster, compile.Options{}))
 	var errs []error
-	for _, r := range c.Refusals() {
+	for _, r := range c.Refused {
 		errs = append(errs, &r)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	out := &Compiled{Common: c.Common(), Nodes: map[model.NodeName]*snapshot.Set{}}
+	return c, nil
+}
+
+// CompileAccepted compiles the policies that a controller has accepted, as it does:
+// of those that do not fit together the newest gives way to a stand-in.
+func CompileAccepted(cluster model.Cluster, at map[model.PolicyRef]time.Time) *Compiled {
+	order := func(ref model.PolicyRef) compile.Order { return compile.Order(at[ref].Unix()) }
+	return compiledBy(compile.Ordered(cluster, order, compile.Options{}))
+}
+
+func compiledBy(c *compile.Compiler) *Compiled {
+	out := &Compiled{Common: c.Common(), Nodes: map[model.NodeName]*snapshot.Set{}, Refused: c.Refusals()}
 	for _, name := range c.NodeNames() {
 		out.Nodes[name] = c.Node(name)
 	}
-	return out, nil
+	return out
 }
 
 // Reference makes the judge that is right by definition.
@@ -56,6 +69,11 @@ func Tables(cluster model.Cluster) (analysis.Judge, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.Tables()
+}
+
+// Tables makes the judge that perfect agents would be.
+func (c *Compiled) Tables() (analysis.Judge, error) {
 	tables, err := analysis.FromTables(c.Nodes, c.Common)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,11 @@ func RuntimeTables(cluster model.Cluster) (Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.RuntimeTables()
+}
+
+// RuntimeTables makes the judge that perfect agents would be.
+func (c *Compiled) RuntimeTables() (Runtime, error) {
 	tables, err := analysis.FromTables(c.Nodes, c.Common)
 	if err != nil {
 		return nil, err

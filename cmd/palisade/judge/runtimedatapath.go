@@ -21,6 +21,11 @@ func RuntimeDatapath(cluster model.Cluster) (Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.RuntimeDatapath()
+}
+
+// RuntimeDatapath makes the judge that is this machine's kernel with these rows.
+func (c *Compiled) RuntimeDatapath() (Runtime, error) {
 	if err := standIn(c); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"net/netip"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -26,7 +27,19 @@ type Objects struct {
 	AddressGroups       []v1alpha1.AddressGroup
 	Upstream            []networkingv1.NetworkPolicy
 
+	// StandIns are in force instead of policies that cannot be read.
+	StandIns []StandIn
+	// AcceptedAt is when the spec of each policy was accepted, on a live cluster
+	// whose controller keeps record of that; nil otherwise.
+	AcceptedAt map[model.PolicyRef]time.Time
+
 	places map[objectKey]document // where each came from; empty for a live cluster
+}
+
+// StandIn is a policy that no object says as it is.
+type StandIn struct {
+	Policy    model.Policy
+	ExpiresAt time.Time // zero: never
 }
 
 // objectKey names an object.
@@ -38,6 +51,8 @@ type objectKey struct {
 // World is a cluster as the policy core takes it, with what only people ask for.
 type World struct {
 	Cluster model.Cluster
+	// AcceptedAt is that of the objects.
+	AcceptedAt map[model.PolicyRef]time.Time
 	// HostPods are the pods with host networking, whose endpoints have no
 	// addresses: these are their nodes'.
 	HostPods map[string][]netip.Addr // by NAMESPACE/NAME

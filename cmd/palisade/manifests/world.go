@@ -20,7 +20,7 @@ import (
 // World translates the objects. A policy whose expiresAt is not after now is
 // expired; a controller records that in status, and with files nobody does.
 func (o *Objects) World(now time.Time) (*World, error) {
-	w := &World{HostPods: map[string][]netip.Addr{}, Containers: map[string][]string{}}
+	w := &World{AcceptedAt: o.AcceptedAt, HostPods: map[string][]netip.Addr{}, Containers: map[string][]string{}}
 	b := &builder{objects: o, world: w}
 	b.namespaces()
 	b.endpoints()
@@ -180,6 +180,10 @@ func (b *builder) policies(now time.Time) {
 		n := &b.objects.Upstream[i]
 		p, err := translate.Upstream(n)
 		add(schema.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}, n.ObjectMeta, p, nil, err)
+	}
+	for _, s := range b.objects.StandIns {
+		s.Policy.Expired = s.Policy.Expired || !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now)
+		b.world.Cluster.Policies = append(b.world.Cluster.Policies, s.Policy)
 	}
 }
 
