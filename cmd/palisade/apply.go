@@ -77,6 +77,10 @@ host's end of its interface instead.
 Where some traffic would go around the kernel's hooks, a setting cannot be set for
 example, nothing is enforced, unless --allow-bypass says to go on.
 
+What has expired is left out. What expires later stays in force until the next
+apply, as no process watches the clock: a line for each such policy and exception
+says when to apply again.
+
 Exit code: 0; 2 for an error, and then everything is as it was, unless the line says
 that the policy is in force.`,
 		Example: `  # What would change?
@@ -88,7 +92,7 @@ that the policy is in force.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&o.files, "filename", "f", nil, "directory of manifests, or one file; may be repeated")
+	flags.StringArrayVarP(&o.files, "filename", "f", nil, "directory of manifests, one file, or - for standard input; may be repeated")
 	flags.BoolVar(&o.ignoreUnknown, "ignore-unknown-kinds", false, "leave out objects of kinds that policy does not read, instead of refusing them")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would change, and change nothing")
 	flags.BoolVar(&o.allowMissing, "allow-missing", false, "go on where pods of this node are nowhere on this host; their senders are not checked")
@@ -106,7 +110,7 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 	if err := unbound.UnmarshalText([]byte(o.unbound)); err != nil {
 		return fmt.Errorf("--unbound-address %q: write auto, deny or allow", o.unbound)
 	}
-	objects, err := manifests.Read(ctx, o.files, manifests.Options{IgnoreUnknownKinds: o.ignoreUnknown})
+	objects, err := manifests.Read(ctx, o.files, manifests.Options{IgnoreUnknownKinds: o.ignoreUnknown, Stdin: e.stdin})
 	if err != nil {
 		return err
 	}
@@ -126,6 +130,7 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 	}
 	if o.dryRun {
 		o.describe(e, plan, "would become")
+		warnOfExpiry(e, objects)
 		return nil
 	}
 	if plan.Becomes, err = plan.Apply(ctx); err != nil && !errors.Is(err, nodeagent.ErrInForce) {
@@ -135,7 +140,15 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 		return err
 	}
 	o.describe(e, plan, "is now")
+	warnOfExpiry(e, objects)
 	return err
+}
+
+// warnOfExpiry says what the kernel will go on to enforce after its end.
+func warnOfExpiry(e *env, objects *manifests.Objects) {
+	for _, x := range objects.Expiries(e.now()) {
+		fmt.Fprintf(e.stderr, "palisade: warning: %s, and holds until you apply again after that\n", x)
+	}
 }
 
 // compile gives the whole snapshot of this host.
