@@ -46,8 +46,9 @@ type ExternalWorkloadSpec struct {
 	// of pods, Services and nodes; an address that a pod or a node has is
 	// theirs, whatever is written here. If two ExternalWorkload objects claim
 	// one address, the one that was created first has it (then the one whose
-	// namespace and name sort first), and the other is not accepted as a whole:
-	// Accepted is False with reason AddressConflict.
+	// namespace and name sort first). An object with an address that is not its
+	// own, for either reason, is not accepted as a whole, so that none of its
+	// addresses counts: Accepted is False with reason AddressConflict.
 	//
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -71,7 +73,7 @@ func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Object
 		namespaces corev1.NamespaceList
 		pods       corev1.PodList
 		nodes      corev1.NodeList
-		slices     discoveryv1.EndpointSliceList
+		endpoints  discoveryv1.EndpointSliceList
 		upstream   networkingv1.NetworkPolicyList
 		policies   v1alpha1.NetworkPolicyList
 		wide       v1alpha1.ClusterwidePolicyList
@@ -88,7 +90,7 @@ func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Object
 		{&namespaces, "Namespaces", nil},
 		{&pods, "Pods", nil},
 		{&nodes, "Nodes", nil},
-		{&slices, "EndpointSlices of default/kubernetes", apiServer},
+		{&endpoints, "EndpointSlices of default/kubernetes", apiServer},
 		{&upstream, "NetworkPolicies of networking.k8s.io", nil},
 		{&policies, "NetworkPolicies of " + v1alpha1.GroupName, nil},
 		{&wide, "ClusterwidePolicies", nil},
@@ -101,11 +103,24 @@ func (l *live) objects(ctx context.Context, stderr io.Writer) (*manifests.Object
 		}
 	}
 	objects := &manifests.Objects{
-		Namespaces: namespaces.Items, Pods: pods.Items, Nodes: nodes.Items, EndpointSlices: slices.Items,
+		Namespaces: namespaces.Items, Pods: pods.Items, Nodes: nodes.Items, EndpointSlices: endpoints.Items,
 		NetworkPolicies: policies.Items, ClusterwidePolicies: wide.Items, RuntimePolicies: processes.Items,
-		Upstream: upstream.Items, ExternalWorkloads: workloads.Items, AddressGroups: groups.Items,
+		Upstream: upstream.Items, ExternalWorkloads: acceptedWorkloads(workloads.Items, stderr), AddressGroups: groups.Items,
 	}
 	return objects, l.acceptedSpecs(ctx, c, objects, stderr)
+}
+
+// acceptedWorkloads leaves out the workloads that the controller has refused, an
+// address of which is somebody else's for example: to nodes they do not exist.
+func acceptedWorkloads(list []v1alpha1.ExternalWorkload, stderr io.Writer) []v1alpha1.ExternalWorkload {
+	return slices.DeleteFunc(list, func(w v1alpha1.ExternalWorkload) bool {
+		c := meta.FindStatusCondition(w.Status.Conditions, v1alpha1.ConditionAccepted)
+		refused := c != nil && c.Status == metav1.ConditionFalse && w.Status.ObservedGeneration == w.Generation
+		if refused {
+			fmt.Fprintf(stderr, "palisade: warning: pew/%s/%s is not accepted (%s): left out, as on the nodes\n", w.Namespace, w.Name, c.Message)
+		}
+		return refused
+	})
 }
 
 // listError says what to do where a cluster does not know our kinds.

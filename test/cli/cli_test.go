@@ -93,6 +93,7 @@ func TestLive(t *testing.T) {
 			t.Errorf("exit %d, %s%s; want 3 and a Kill by the only container's policy", code, stdout, stderr)
 		}
 	})
+	t.Run("refused workload", func(t *testing.T) { refusedWorkload(t, p, env.Config) })
 	t.Run("status", func(t *testing.T) { statusLive(t, p, env.Config) })
 	t.Run("accepted specs", func(t *testing.T) { acceptedLive(t, p, env.Config) })
 	t.Run("unreadable specs", func(t *testing.T) { unreadableLive(t, p, env.Config) })
@@ -137,6 +138,45 @@ func explainLive(t *testing.T, p palisade) {
 			}
 		})
 	}
+}
+
+// A workload that the controller has refused is nobody, with all of its addresses.
+func refusedWorkload(t *testing.T, p palisade, config *rest.Config) {
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	thief := &v1alpha1.ExternalWorkload{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "thief"},
+		Spec:       v1alpha1.ExternalWorkloadSpec{Addresses: []v1alpha1.HostAddress{"10.1.0.1/32", "198.51.100.9/32"}},
+	}
+	if err := c.Create(t.Context(), thief); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Delete(t.Context(), thief); err != nil {
+			t.Error(err)
+		}
+	}()
+	ask := func(generation int64, want int, told string) {
+		t.Helper()
+		meta.SetStatusCondition(&thief.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAddressConflict, Message: "10.1.0.1 is the address of pod shop/frontend"})
+		thief.Status.ObservedGeneration = generation
+		if err := c.Status().Update(t.Context(), thief); err != nil {
+			t.Fatal(err)
+		}
+		stdout, stderr, code := p.run(t, "explain", "--from", "198.51.100.9", "--to", "shop/db", "--port", "5432/tcp")
+		if code != want || (told == "") != (stderr == "") || !strings.Contains(stderr, told) {
+			t.Errorf("exit %d, %s%s; want %d and %q", code, stdout, stderr, want, told)
+		}
+	}
+	ask(thief.Generation-1, 0, "") // what was refused is another spec
+	ask(thief.Generation, 3, "pew/shop/thief is not accepted (10.1.0.1 is the address of pod shop/frontend)")
 }
 
 func statusLive(t *testing.T, p palisade, config *rest.Config) {
