@@ -20,8 +20,9 @@ type SocketSection struct {
 	Default Action `json:"default,omitempty"`
 
 	// rules lists rules. Their order does not change a verdict. All network
-	// rules that apply to one container may be 64 at most; a policy beyond that
-	// is refused with the reason OverCapacity.
+	// rules that apply to one container may be 58 at most, over all policies
+	// together and with exceptions and defaults of Deny; a policy beyond that is
+	// refused with the reason OverCapacity.
 	//
 	// +optional
 	// +listType=map

@@ -17,7 +17,10 @@ type PrivilegeSection struct {
 	// +kubebuilder:validation:Enum=Accept;Deny
 	Default Action `json:"default,omitempty"`
 
-	// rules lists rules. Their order does not change a verdict.
+	// rules lists rules. Their order does not change a verdict. All rules about
+	// privileges that apply to one container may be 58 at most, over all policies
+	// together and with exceptions and defaults of Deny; a policy beyond that is
+	// refused with the reason OverCapacity.
 	//
 	// +optional
 	// +listType=map

@@ -7,6 +7,16 @@ import (
 // RuntimeRules are the sections of a runtime policy. Each section is judged by
 // itself, and a section that is absent says nothing.
 //
+// What all policies together may have for one container is bounded; an exception,
+// and the default Deny of a section, count as one rule each. There are at most
+// 16,360 rules; 58 of the section network; 58 of one section about the same path,
+// directory or glob; 58 of one section without any of these, as all of
+// privileges are, and those of executables and files that are narrowed by
+// origins or from alone; 64 distinct paths in from; and 32 different lengths of
+// what stands before the "**" of globs, and 32 of what stands after it. A policy
+// beyond that is refused with the reason OverCapacity, which names the bound, and
+// the rules in force stay.
+//
 // +kubebuilder:validation:XValidation:rule="has(self.executables) || has(self.files) || has(self.privileges) || has(self.network)",message="the runtime policy does nothing: add one of the sections executables, files, privileges and network (shape 11)"
 type RuntimeRules struct {
 	// executables is about what may be executed.
@@ -71,7 +81,8 @@ type RuntimeRule struct {
 	// it from inside. A process with more than 16 executables in its descent is
 	// matched by every Deny and Kill rule with from, and by no Accept rule with
 	// from. All rules that apply to one container may have at most 64 distinct
-	// paths in from together; a policy beyond that is refused with the reason
+	// paths in from together, where one that is named with its descendants and
+	// without them counts twice; a policy beyond that is refused with the reason
 	// OverCapacity.
 	//
 	// +optional
@@ -192,7 +203,10 @@ type PathMatch struct {
 	// +kubebuilder:validation:MaxItems=50
 	Directories []Path `json:"directories,omitempty"`
 
-	// globs matches paths by how they begin and end.
+	// globs matches paths by how they begin and end. The globs of all rules that
+	// apply to one container may begin with texts of 32 different lengths, and
+	// end with texts of 32; a policy beyond that is refused with the reason
+	// OverCapacity.
 	//
 	// +optional
 	// +listType=set
