@@ -40,8 +40,10 @@ shown.`,
 		Example: `  # What was stopped lately on this host?
   palisade events --verdict Deny
 
-  # On a node of a cluster, recorded for palisade propose and palisade replay:
-  kubectl -n palisade-system exec ds/palisade-nodeagent -- /palisade events --follow -o json > events.jsonl`,
+  # On every node of a cluster, recorded for palisade propose and palisade replay:
+  for agent in $(kubectl -n palisade-system get pods -l app.kubernetes.io/name=palisade-nodeagent -o name); do
+    kubectl -n palisade-system exec $agent -c nodeagent -- /palisade events --follow -o json > events-${agent#pod/}.jsonl &
+  done`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
 	}

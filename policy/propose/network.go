@@ -41,6 +41,7 @@ const manyPorts = 4
 // reached is what is known of a socket.
 type reached struct {
 	times     int
+	known     bool // a rule names it already
 	addresses map[netip.Addr]bool
 	any       bool // some had no address that a rule can name
 }
@@ -87,8 +88,10 @@ func (p *proposer) sockets(seen []Observation) map[socket]*reached {
 		}
 	}
 	for s, addresses := range known {
+		r := at(s)
+		r.known = true
 		for _, a := range addresses {
-			at(s).addresses[a] = true
+			r.addresses[a] = true
 		}
 	}
 	maps.DeleteFunc(out, func(_ socket, r *reached) bool { return r.times == 0 })
@@ -128,7 +131,7 @@ func (p *proposer) network(seen []Observation) *v1alpha1.SocketSection {
 		if s.operation == v1alpha1.SocketConnect || s.operation == v1alpha1.SocketSend {
 			rule.Peers = p.peers(s, sockets[s])
 		}
-		if sockets[s].times == 1 {
+		if sockets[s].times == 1 && !sockets[s].known {
 			p.note("network: seen only once: %s", s.name())
 		}
 		section.Rules = append(section.Rules, rule)

@@ -33,7 +33,7 @@ func gather(seen map[string]int, known []place) []place {
 		merge(places, p)
 	}
 	for name, n := range seen {
-		if at := counted(name); at != "" {
+		if at := unnumbered(name); at != "" {
 			merge(places, place{at, true, n, 1})
 			continue
 		}
@@ -98,9 +98,9 @@ func covered(places map[string]place, p place) bool {
 	return false
 }
 
-// counted is the directory whose names are numbers that mean nothing another time:
+// unnumbered is the directory whose names are numbers that mean nothing another time:
 // those of processes.
-func counted(name string) string {
+func unnumbered(name string) string {
 	rest, ok := strings.CutPrefix(name, "/proc/")
 	if !ok {
 		return ""

@@ -12,7 +12,9 @@ import (
 
 // Observation is one thing that a process asked for.
 type Observation struct {
-	Pod string // NAMESPACE/NAME, for the counts
+	Pod   string // NAMESPACE/NAME, for the counts
+	Node  string // where that was recorded, for the counts
+	Known bool   // the policy that is refined allows it already
 
 	// Exactly one of these groups is set.
 	Executable string
@@ -47,8 +49,7 @@ func Propose(seen []Observation, want Sections) Proposal {
 	return propose(seen, want, v1alpha1.RuntimeRules{})
 }
 
-// Refine proposes what a policy has to accept besides, and adds it: seen is what it
-// denies. Names in rules that were proposed before count as seen, so that names of one
+// Refine proposes what a policy has to accept besides, and adds it. Names in rules that were proposed before count as seen, so that names of one
 // directory become the directory, however many recordings they come from.
 func Refine(policy *v1alpha1.RuntimeRules, seen []Observation, want Sections) Proposal {
 	p := propose(seen, want, *policy)
@@ -58,10 +59,9 @@ func Refine(policy *v1alpha1.RuntimeRules, seen []Observation, want Sections) Pr
 }
 
 func propose(seen []Observation, want Sections, known v1alpha1.RuntimeRules) Proposal {
-	p := &proposer{known: known, pods: map[string]bool{}}
-	for i := range seen {
-		p.pods[seen[i].Pod] = true
-	}
+	p := &proposer{known: known}
+	notes := counted(seen)
+	seen = slices.DeleteFunc(slices.Clone(seen), func(o Observation) bool { return o.Known })
 	var rules v1alpha1.RuntimeRules
 	if want.Executables {
 		rules.Executables = p.executables(seen)
@@ -75,16 +75,41 @@ func propose(seen []Observation, want Sections, known v1alpha1.RuntimeRules) Pro
 	if want.Network {
 		rules.Network = p.network(seen)
 	}
-	first := fmt.Sprintf("operations seen: %d, of pods: %d", len(seen), len(p.pods))
-	if len(p.pods) == 1 {
-		first += "; record several pods, over a start, a day of work and a stop"
+	return Proposal{Rules: rules, Notes: append(notes, p.notes...)}
+}
+
+// counted says how much a recording holds, and what would make it hold more.
+func counted(seen []Observation) []string {
+	pods, nodes, known := map[string]bool{}, map[string]bool{}, 0
+	for i := range seen {
+		o := &seen[i]
+		pods[o.Pod] = true
+		if o.Node != "" {
+			nodes[o.Node] = true
+		}
+		if o.Known {
+			known++
+		}
 	}
-	return Proposal{Rules: rules, Notes: append([]string{first}, p.notes...)}
+	text := fmt.Sprintf("operations seen: %d, of pods: %d", len(seen), len(pods))
+	if len(nodes) > 0 {
+		text += fmt.Sprintf(", on nodes: %d", len(nodes))
+	}
+	if known > 0 {
+		text += fmt.Sprintf("; allowed already: %d", known)
+	}
+	notes := []string{text}
+	if len(pods) == 1 {
+		notes = append(notes, "one pod alone: record several, over a start, a day of work and a stop")
+	}
+	if len(nodes) == 1 {
+		notes = append(notes, "one node alone, and an agent records its own: record every node that such pods run on")
+	}
+	return notes
 }
 
 type proposer struct {
 	known v1alpha1.RuntimeRules // of the policy that is to be refined
-	pods  map[string]bool
 	notes []string
 }
 
@@ -96,7 +121,7 @@ func (p *proposer) note(format string, args ...any) {
 func (p *proposer) once(section string, places []place) {
 	var names []string
 	for _, x := range places {
-		if x.seen == 1 {
+		if x.seen == 1 && x.names <= 1 {
 			names = append(names, x.name)
 		}
 	}
