@@ -24,7 +24,7 @@ func newNamer(h *holding, bindings func() ([]facts.Binding, facts.Revision)) *na
 // flow makes the record of an event.
 func (n *namer) flow(e datapath.Event) flows.Flow {
 	f := flows.Flow{
-		Time: e.Time, Verdict: flows.Allow, Generation: e.Generation.String(),
+		Time: e.Time, Type: flows.TypeFlow, Verdict: flows.Allow, Generation: e.Generation.String(),
 		From: n.end(e.Client, e.Protocol), To: n.end(e.Server, e.Protocol),
 		Protocol: flows.Protocol(e.Protocol), Interface: interfaceName(e.Interface),
 		Bytes: e.Length, State: string(e.State),

@@ -66,6 +66,9 @@ func TestFlowOf(t *testing.T) {
 				Egress: tc.egress, Ingress: tc.ingress, Interface: 1 << 29,
 			}
 			f := newNamer(b.holding, b.facts.Bindings).flow(e)
+			if f.Type != flows.TypeFlow {
+				t.Errorf("type %q", f.Type)
+			}
 			got := fmt.Sprintf("%s %s %s %s %s", f.Verdict, f.Direction, f.Tier, f.Policy, f.Rule)
 			if f.Staged != nil {
 				got += fmt.Sprintf(" staged %s %s", f.Staged.Verdict, f.Staged.Policy)

@@ -205,7 +205,7 @@ func (r *recorder) object(e *events.Event, rec runtime.Record) {
 	switch runtime.Section(q.Section) {
 	case runtime.Executables:
 		e.Type = events.TypeExec
-		e.Exec = &events.Exec{Path: rec.Path, Unresolvable: unresolvable, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
+		e.Exec = &events.Exec{Path: rec.Path, Unresolvable: unresolvable, InterpreterOf: rec.InterpreterOf, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
 		if c := rec.Command; c != nil {
 			e.Exec.Arguments, e.Exec.Truncated = r.redactor.Redact(c.Arguments), c.Truncated
 		}

@@ -1,7 +1,7 @@
 // Package events is what an agent reports about processes: what they executed,
 // which files, privileges and connections they asked for, what was decided, and by
 // which rule. A record shares its common fields with package flows; both stand as
-// JSON lines in one stream.
+// JSON lines in one stream. docs/records.md lists all fields.
 package events
 
 import (
@@ -36,7 +36,7 @@ type Event struct {
 	Network   *Network   `json:"network,omitempty"`
 }
 
-// Type is what a record is about.
+// Type is what a record is about. Records of package flows have flows.TypeFlow, or none.
 type Type string
 
 // The types.
@@ -143,7 +143,6 @@ type File struct {
 type Privilege struct {
 	Operation  string `json:"operation"` // several with commas between
 	Capability string `json:"capability,omitempty"`
-	Detail     string `json:"detail,omitempty"`
 }
 
 // Operations are the operations one by one.

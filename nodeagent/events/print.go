@@ -49,7 +49,7 @@ func Read(line []byte, each func(Event) error, lost func(flows.Losses) error) er
 			return fmt.Errorf("event %.80q: %w", line, err)
 		}
 		return lost(l)
-	case probe.Type == "":
+	case flows.IsFlow(string(probe.Type)):
 		return nil
 	}
 	var e Event

@@ -47,7 +47,7 @@ func (p *Printer) Line(line []byte) error {
 	case probe.Lost != nil:
 		// Losses are always shown: what was lost might have matched.
 		return p.losses(line)
-	case probe.Type != "":
+	case !IsFlow(probe.Type):
 		return nil // about a process: see package events
 	}
 	var f Flow

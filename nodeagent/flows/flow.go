@@ -18,6 +18,7 @@ import (
 // From opened the connection, To answers it, whichever of them sent the packet.
 type Flow struct {
 	Time       time.Time `json:"time"`
+	Type       string    `json:"type,omitempty"` // TypeFlow; none in recordings of earlier agents
 	Verdict    Verdict   `json:"verdict"`
 	Direction  Direction `json:"direction"` // which direction decided
 	Decision             // what decided, without its verdict: that is Verdict
@@ -34,6 +35,15 @@ type Flow struct {
 	Bytes      uint32    `json:"bytes"`               // of the packet that was judged
 	State      string    `json:"state"`               // new, established, reply, untracked
 }
+
+// The types of records here; those of package events are others.
+const (
+	TypeFlow = "flow"
+	TypeLost = "lost"
+)
+
+// IsFlow reports whether a type is that of a Flow.
+func IsFlow(t string) bool { return t == TypeFlow || t == "" }
 
 // Verdict is Allow or Deny.
 type Verdict string
@@ -105,6 +115,7 @@ func (e End) String() string {
 // Losses says how many records are missing since the line before.
 type Losses struct {
 	Time time.Time `json:"time"`
+	Type string    `json:"type,omitempty"` // TypeLost; none in recordings of earlier agents
 	Lost uint64    `json:"lost"`
 	// Where they were lost: "kernel" (more than a rule may report in a second, or
 	// the agent was too slow) or "reader" (this reader was too slow).

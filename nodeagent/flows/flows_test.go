@@ -114,6 +114,9 @@ func TestSlowReader(t *testing.T) {
 		if told += l.Lost; l.Lost == 0 {
 			flows++
 		}
+		if (l.Type == TypeLost) != (l.Lost > 0) {
+			t.Errorf("a line of type %q with %d lost", l.Type, l.Lost)
+		}
 	}
 	if told != 10 || flows != queueLines-5+1 {
 		t.Errorf("lost %d, got %d; want 10, %d", told, flows, queueLines-4)

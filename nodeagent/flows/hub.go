@@ -53,7 +53,7 @@ func (h *Hub) Publish(record any) {
 func (h *Hub) Lost(n uint64, by Decision) {
 	if n > 0 {
 		h.lost.Add(n)
-		h.send(Losses{Time: h.now(), Lost: n, Where: "kernel", Tier: by.Tier, Policy: by.Policy, Rule: by.Rule})
+		h.send(Losses{Time: h.now(), Type: TypeLost, Lost: n, Where: "kernel", Tier: by.Tier, Policy: by.Policy, Rule: by.Rule})
 	}
 }
 
@@ -79,7 +79,7 @@ func (h *Hub) send(record any) {
 // there are losses; without them the line is one more loss.
 func (r *Reader) offer(line []byte, now func() time.Time) {
 	if r.lost > 0 && cap(r.lines)-len(r.lines) >= 2 {
-		r.lines <- marshal(Losses{Time: now(), Lost: r.lost, Where: "reader"})
+		r.lines <- marshal(Losses{Time: now(), Type: TypeLost, Lost: r.lost, Where: "reader"})
 		r.lost = 0
 	}
 	if r.lost == 0 {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -108,6 +109,9 @@ func (c *commands) join(r Record, now time.Time) []Record {
 		return out
 	case w != nil && (r.executes() || r.Kind == bpf.RuntimeEventExit):
 		// The interpreter may not run, or it failed to: the script is not executed.
+		if r.executes() {
+			r.InterpreterOf = w.records[len(w.records)-1].Path
+		}
 		return append(c.complete(id, nil), r)
 	}
 	return []Record{r}
@@ -123,8 +127,24 @@ func (c *commands) complete(id processID, command *Command) []Record {
 	}
 	for i := range w.records {
 		w.records[i].Command = command
+		if i > 0 && command.interprets(w.records[i-1].Path) {
+			w.records[i].InterpreterOf = w.records[i-1].Path
+		}
 	}
 	return w.records
+}
+
+// interprets reports whether a command line can be that of a script's interpreter, which
+// is given the script's name after its own and at most one argument. What was judged before
+// may also be a program that failed to start.
+func (c *Command) interprets(script string) bool {
+	if c == nil || len(c.Arguments) == 0 {
+		return true
+	}
+	given := c.Arguments[1:]
+	return slices.ContainsFunc(given[:min(len(given), 2)], func(a string) bool {
+		return strings.Contains(a, "/") || a == filepath.Base(script)
+	})
 }
 
 // overdue returns what has waited too long by now, the longest first.

@@ -95,6 +95,9 @@ func TestJoin(t *testing.T) {
 			if r.Kind == bpf.RuntimeEventExit {
 				s = "exit"
 			}
+			if r.InterpreterOf != "" {
+				s += "<-" + r.InterpreterOf
+			}
 			if r.Command != nil {
 				s += "(" + strings.Join(r.Command.Arguments, ",") + ")"
 			}
@@ -109,9 +112,11 @@ func TestJoin(t *testing.T) {
 	}{
 		"in time":              {[]Record{executed(1, "/a"), runs(1, "a", "-x")}, "/a(a,-x)", ""},
 		"two processes":        {[]Record{executed(1, "/a"), executed(2, "/b"), runs(2, "b"), runs(1, "a")}, "/b(b) /a(a)", ""},
-		"script":               {[]Record{executed(1, "/s"), executed(1, "/sh"), runs(1, "sh", "/s")}, "/s(sh,/s) /sh(sh,/s)", ""},
+		"script":               {[]Record{executed(1, "/s"), executed(1, "/sh"), runs(1, "sh", "/s")}, "/s(sh,/s) /sh<-/s(sh,/s)", ""},
+		"script of a script":   {[]Record{executed(1, "/s"), executed(1, "/t"), executed(1, "/sh"), runs(1, "sh", "-e", "/t", "./s")}, "/s(sh,-e,/t,./s) /t<-/s(sh,-e,/t,./s) /sh<-/t(sh,-e,/t,./s)", ""},
+		"script by its name":   {[]Record{executed(1, "/d/s"), executed(1, "/sh"), runs(1, "sh", "s")}, "/d/s(sh,s) /sh<-/d/s(sh,s)", ""},
 		"denied":               {[]Record{executed(1, "/a", denied)}, "/a", ""},
-		"denied after script":  {[]Record{executed(1, "/s"), executed(1, "/sh", denied)}, "/s /sh", ""},
+		"denied after script":  {[]Record{executed(1, "/s"), executed(1, "/sh", denied)}, "/s /sh<-/s", ""},
 		"mapping":              {[]Record{executed(1, "/a", mapping)}, "/a", ""},
 		"killed by a signal":   {[]Record{executed(1, "/a", denied, by(bpf.BackendSignal)), runs(1, "a", "b")}, "/a(a,b)", ""},
 		"it failed":            {[]Record{executed(1, "/a")}, "", "/a"},

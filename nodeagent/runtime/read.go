@@ -27,6 +27,8 @@ type Record struct {
 	// Command is what a program was executed with; nil of any other record, of what was
 	// denied, and if nobody knows.
 	Command *Command
+	// InterpreterOf is the script that asked for it; empty of any other record.
+	InterpreterOf string
 }
 
 // Words of an answer.
