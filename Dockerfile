@@ -7,7 +7,7 @@
 #
 # BUILDER is an argument so that the images can be built where no registry can be
 # reached, from a Go toolchain at hand: hack/verify-dockerfile.sh does.
-ARG BUILDER=docker.io/library/golang:1.26
+ARG BUILDER=docker.io/library/golang:1.26.5@sha256:3aff6657219a4d9c14e27fb1d8976c49c29fddb70ba835014f477e1c70636647
 
 FROM ${BUILDER} AS build
 ARG VERSION=v0.0.0-unknown
