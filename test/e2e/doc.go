@@ -7,7 +7,8 @@
 //
 // Tests that take parts of Palisade away, or count what all of it does, come one
 // after the other; the rest run beside each other, in namespaces of their own.
-// Every test first shows that the connection is made without the policy.
+// The last one takes Palisade off the local cluster. Every test first shows that the
+// connection is made without the policy.
 //
 //	PALISADE_FULL=1          all scenarios of the corpus that real pods can play
 //	PALISADE_INSTALLED=1     what is installed, without building and installing anew
