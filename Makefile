@@ -49,7 +49,7 @@ test: ## Everything, shortened to at most 40 minutes on two cores with warm cach
 	hack/test.sh all
 
 .PHONY: test-full
-test-full: ## Everything with the full counts; what acceptance uses
+test-full: ## Everything with the full counts, and verify, image and test-cluster; what acceptance uses
 	PALISADE_FULL=1 hack/test.sh all
 
 .PHONY: test-fast
@@ -87,6 +87,10 @@ test-controller: ## Controller and webhook against a real API server
 .PHONY: test-e2e
 test-e2e: ## End to end on the local cluster, or on KUBECONFIG=... / KIND=1 (root)
 	hack/test.sh e2e
+
+.PHONY: test-cluster
+test-cluster: ## The local cluster itself: its networks, what down leaves behind, also after a failure (root)
+	hack/test.sh cluster
 
 .PHONY: test-lite
 test-lite: ## The demo without Kubernetes: network namespaces as pods (root)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: runs stages of the test suite and says what each took.
 #
-#   hack/test.sh all|fast|STAGE...     STAGE: arch unit rego cel bpf torn vm controller lite e2e
+#   hack/test.sh all|fast|STAGE...     STAGE: arch unit rego cel bpf torn vm controller lite e2e,
+#                                      and in "all" with PALISADE_FULL=1: verify image cluster
 #
 # A failed stage does not stop the ones after it; the exit code is 1 if any
 # failed. PALISADE_FULL=1 asks the tests for their full counts. A stage that
@@ -12,6 +13,8 @@ cd "$(dirname "$0")/.."
 
 export PALISADE_CACHE=${PALISADE_CACHE:-${HOME:-/root}/.cache/palisade}
 readonly ALL="arch unit rego cel bpf torn vm controller lite e2e"
+# What the rest stands on: generated code, the Dockerfile, the local cluster itself.
+readonly HOUSE="verify image cluster"
 
 # Packages of the stages that need more than Go. What is in none of them is "unit".
 readonly REGO="./webhooks/..."
@@ -77,6 +80,9 @@ stage_torn() {
 }
 stage_controller() { kubernetes && gotest -timeout="$(limit 15m)" -p=1 -- $CONTROLLER; }
 stage_lite() { as_root "making network namespaces" && hack/deps.sh build cluster && counted hack/demo/lite.sh; }
+stage_verify() { hack/deps.sh build bpf && counted hack/verify.sh; }
+stage_image() { as_root "building images" && hack/deps.sh image && counted hack/verify-dockerfile.sh; }
+stage_cluster() { as_root "the local cluster" && kubernetes && counted hack/cluster/test.sh; }
 stage_e2e() {
   # On a cluster of the user's there is nothing to build, and nothing to be root for.
   if (. hack/cluster/target.sh && [[ $TARGET == local ]]); then as_root "the local cluster" && kubernetes || return; fi
@@ -95,15 +101,15 @@ run() { # STAGE
 stages=()
 for arg in "$@"; do
   case $arg in
-    all) stages+=($ALL) ;;
+    all) stages+=($ALL ${PALISADE_FULL:+$HOUSE}) ;;
     fast) stages+=(arch unit rego); export PALISADE_FAST=1 ;;
     *)
-      declare -F "stage_$arg" >/dev/null || { echo "test.sh: no stage \"$arg\": use all, fast or ${ALL// /, }" >&2; exit 2; }
+      declare -F "stage_$arg" >/dev/null || { echo "test.sh: no stage \"$arg\": use all, fast or ${ALL// /, }, ${HOUSE// /, }" >&2; exit 2; }
       stages+=("$arg")
       ;;
   esac
 done
-[[ ${#stages[@]} -gt 0 ]] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ ${#stages[@]} -gt 0 ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 failed=0
 for s in "${stages[@]}"; do run "$s"; done
