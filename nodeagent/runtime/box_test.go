@@ -263,7 +263,7 @@ func operation(name string, args []string) error {
 	case "read":
 		_, err := os.ReadFile(args[0])
 		return err
-	case "connect", "send", "bind", "listen":
+	case "connect", "connect-udp", "send", "bind", "listen":
 		return network(name, args[0])
 	case "socket":
 		return socket(args[0], args[1])

@@ -25,6 +25,7 @@ type node struct {
 	r       *Runtime
 	d       *datapath.Datapath
 	counter uint64
+	around  func(*rowtest.Builder) // whom rules may name as peers, if anybody
 }
 
 func newNode(t *testing.T, adjust ...func(*Config)) *node {
@@ -76,6 +77,9 @@ func (n *node) apply(pods []*box, rules ...snapshot.RuntimeRuleRow) {
 func (n *node) applyTo(container string, pods []*box, rules ...snapshot.RuntimeRuleRow) {
 	n.t.Helper()
 	b := rowtest.New("guest")
+	if n.around != nil {
+		n.around(b)
+	}
 	set := b.Set()
 	ruleset := snapshot.RuntimeRulesetRow{ID: snapshot.NewRulesetID([]byte("rules"))}
 	for i, r := range rules {
