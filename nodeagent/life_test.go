@@ -88,7 +88,9 @@ func (p *path) Cut(context.Context) (int, error) { return 0, p.cutFails }
 func (p *path) Count() ([]datapath.Pair, []datapath.Counter, error) {
 	rule := datapath.Attribution{Row: snapshot.RuleRow{ID: snapshot.RuleID{9}, Tier: 2, PolicyKind: 2, Namespace: "shop", Policy: "db", Rule: "backend"}}
 	rule.Rule = rule.Row.ID
-	return []datapath.Pair{{Subject: layout.Local{UID: "a"}, Rule: rule, Connections: 3}}, []datapath.Counter{{Attribution: rule, Packets: 5, Bytes: 300}, {Attribution: rule, Packets: 7, Bytes: 500}}, nil
+	operations := datapath.Attribution{Row: snapshot.RuleRow{ID: snapshot.RuleID{8}, Tier: 2, PolicyKind: 4, Namespace: "shop", Policy: "db", Rule: "executables/shell"}}
+	operations.Rule = operations.Row.ID
+	return []datapath.Pair{{Subject: layout.Local{UID: "a"}, Rule: rule, Connections: 3}}, []datapath.Counter{{Attribution: rule, Packets: 5, Bytes: 300}, {Attribution: rule, Packets: 7, Bytes: 500}, {Attribution: operations, Packets: 2, Bytes: 3, Lost: 4}}, nil
 }
 func (p *path) Departed() []datapath.Departed                                      { return p.left }
 func (p *path) CameIn([]datapath.Cell) (map[datapath.Cell]datapath.Traffic, error) { return nil, nil }
@@ -179,6 +181,10 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		`palisade_nodeagent_generation_counter{epoch="0",term="1"} 7`, "palisade_nodeagent_addresses_bound 1",
 		`palisade_nodeagent_rule_packets_total{policy="pnp/shop/db",rule="backend",tier="Namespace"} 12`,
+		`palisade_nodeagent_rule_bytes_total{policy="pnp/shop/db",rule="backend",tier="Namespace"} 800`,
+		`palisade_nodeagent_rule_operations_total{policy="rtp/shop/db",rule="executables/shell",tier="Namespace"} 2`,
+		`palisade_nodeagent_rule_staged_operations_total{policy="rtp/shop/db",rule="executables/shell",tier="Namespace"} 3`,
+		`palisade_nodeagent_rule_records_lost_total{policy="rtp/shop/db",rule="executables/shell",tier="Namespace"} 4`,
 		`palisade_nodeagent_flow_records_total{result="published"} 1`, "palisade_nodeagent_controller_connected 0",
 	} {
 		if !strings.Contains(metrics, want) {
