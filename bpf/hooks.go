@@ -9,6 +9,7 @@ import (
 const (
 	MapContainers    = "containers"
 	MapUnbound       = "unbound"
+	MapUnplaced      = "unplaced"
 	MapProcesses     = "processes"
 	MapScripts       = "scripts"
 	MapSettings      = "settings"

@@ -183,6 +183,9 @@ func (c Config) serve(ctx context.Context, a *Agent, dp Datapath) error {
 	if c.HTTP != "" {
 		reg := prometheus.NewRegistry()
 		reg.MustRegister(a.Collector(hub), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		if k, ok := dp.(runtimeKernel); ok {
+			reg.MustRegister(k.Collectors()...)
+		}
 		p.start(func(ctx context.Context) error { return Serve(ctx, c.HTTP, a.Handler(reg)) })
 	}
 	if c.Controller != nil {

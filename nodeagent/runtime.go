@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/datapath"
 	"palisade.dev/palisade/nodeagent/events"
@@ -33,6 +35,8 @@ type runtimeKernel interface {
 	UnknownPods() string
 	// NetworkLacks is why packets are not judged; nil if they are.
 	NetworkLacks() error
+	// Collectors are the metrics of what is judged there.
+	Collectors() []prometheus.Collector
 }
 
 // SetBackends records by which means runtime rules are enforced here, and what becomes
@@ -256,6 +260,14 @@ func (p *Pinned) UnknownPods() string {
 		return ""
 	}
 	return string(p.runtime.Unknown())
+}
+
+// Collectors are the metrics of what processes are judged by.
+func (p *Pinned) Collectors() []prometheus.Collector {
+	if p.runtime == nil {
+		return nil
+	}
+	return p.runtime.Collectors()
 }
 
 // NetworkLacks is why packets are not judged; nil if they are.

@@ -22,7 +22,7 @@ const volatile __u32 hierarchy_controller = HIERARCHY_UNIFIED;
 struct bound {
 	struct rt_container container;
 	__u64 root;	/* the cgroup whose name this one has: itself, or the container's */
-	__u32 children; /* of a pod: how many containers it had */
+	__u32 children; /* of a pod: how many containers it had; of a container: how many are bound below */
 	__u32 flags;
 };
 
@@ -34,13 +34,30 @@ struct {
 	__type(value, struct bound);
 } containers SEC(".maps");
 
-/* One word: how many cgroups found no room in `containers`. */
+/* One word: how many cgroups are not in `containers` and belong to one above them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
 } unbound SEC(".maps");
+
+/* One word: how often a pod's or a container's own cgroup found no room in `containers`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} unplaced SEC(".maps");
+
+/*
+ * As many cgroups below a container's are bound by themselves: the container makes them,
+ * and there must be room for others.
+ */
+#define NESTED 64
+
+/* Steps upwards. Whoever makes cgroups in cgroups must not get below what is looked at. */
+#define CGROUP_DEPTH (1 << 20)
 
 static __always_inline struct cgroup *cgroup_of(struct task_struct *task)
 {
@@ -75,7 +92,7 @@ static long climb_step(__u64 i, struct climb *c)
 	return c->found ? 1 : 0;
 }
 
-/* What a cgroup is bound to, by itself or, where the map was full, by an ancestor. */
+/* What a cgroup is bound to, by itself or, if it is not in the map, by an ancestor. */
 static __always_inline struct bound *bound_to(struct cgroup *cgroup)
 {
 	__u32 zero = 0;
@@ -86,7 +103,7 @@ static __always_inline struct bound *bound_to(struct cgroup *cgroup)
 		if (!missing || !*missing)
 			return NULL;
 		struct climb c = { .cgroup = cgroup };
-		bpf_loop(64, climb_step, &c, 0);
+		bpf_loop(CGROUP_DEPTH, climb_step, &c, 0);
 		b = c.found;
 		if (!b)
 			return NULL;
@@ -202,21 +219,50 @@ static long ascent_step(__u64 i, struct ascent *a)
 	return !a->cgroup;
 }
 
-static __always_inline void count_unbound(void)
+static __always_inline void tally(void *words)
 {
 	__u32 zero = 0;
-	__u64 *missing = bpf_map_lookup_elem(&unbound, &zero);
-	if (missing)
-		__sync_fetch_and_add(missing, 1);
+	__u64 *word = bpf_map_lookup_elem(words, &zero);
+	if (word)
+		__sync_fetch_and_add(word, 1);
 }
 
 /* 1 if it was not bound and is now. */
 static __always_inline int bind(__u64 id, const struct bound *b)
 {
 	long err = bpf_map_update_elem(&containers, &id, b, BPF_NOEXIST);
-	if (err && err != -17 /* EEXIST */)
-		count_unbound();
+	if (err && err != -17 /* EEXIST */) {
+		tally(&unbound);
+		if (b->root == id)
+			tally(&unplaced);
+	}
 	return !err;
+}
+
+/* Binds what is below a container's cgroup. */
+static __always_inline void bind_below(__u64 id, const struct bound *b)
+{
+	struct bound *container = bpf_map_lookup_elem(&containers, &b->root);
+	if (!container || __sync_fetch_and_add(&container->children, 1) >= NESTED) {
+		if (container)
+			__sync_fetch_and_add(&container->children, -1);
+		tally(&unbound);
+		return;
+	}
+	bind(id, b);
+}
+
+/* Forgets a cgroup that is no more. */
+static __always_inline void unbind(__u64 id)
+{
+	struct bound *b = bpf_map_lookup_elem(&containers, &id);
+	if (!b)
+		return;
+	__u64 root = b->root;
+	struct bound *container = root == id ? NULL : bpf_map_lookup_elem(&containers, &root);
+	if (container && container->children)
+		__sync_fetch_and_add(&container->children, -1);
+	bpf_map_delete_elem(&containers, &id);
 }
 
 /*
@@ -226,7 +272,7 @@ static __always_inline int bind(__u64 id, const struct bound *b)
 static __always_inline struct cgroup *bind_upwards(struct cgroup *cgroup, char *name, struct bound *b)
 {
 	struct ascent a = { .cgroup = cgroup };
-	bpf_loop(64, ascent_step, &a, 0);
+	bpf_loop(CGROUP_DEPTH, ascent_step, &a, 0);
 	struct cgroup *pod = a.pod, *container = a.container; /* or they would be relocated */
 	if (!pod)
 		return NULL;
@@ -244,7 +290,7 @@ static __always_inline struct cgroup *bind_upwards(struct cgroup *cgroup, char *
 	b->container.name = RT_NAME_PENDING;
 	int fresh = bind(b->root, b);
 	if (id != b->root)
-		bind(id, b);
+		bind_below(id, b);
 	return fresh ? container : NULL;
 }
 

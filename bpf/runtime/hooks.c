@@ -113,7 +113,7 @@ int BPF_PROG(palisade_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	int number = take_scratch();
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
 	if (!s) {
-		count_unbound();
+		tally(&unbound);
 		return 0;
 	}
 	char *name = (char *)s->path.bytes;
@@ -127,7 +127,7 @@ int BPF_PROG(palisade_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	b.container = parent->container;
 	b.root = parent->root;
 	if (parent->container.name != RT_NAME_POD) {
-		bind(id, &b);
+		bind_below(id, &b);
 		goto out;
 	}
 	if (is_monitor(name))
@@ -187,7 +187,7 @@ int BPF_PROG(palisade_cgroup_rmdir, struct cgroup *cgroup, const char *path)
 {
 	__u64 id = cgroup->kn->id;
 	if (cgroup->root->hierarchy_id == (int)hierarchy_id)
-		bpf_map_delete_elem(&containers, &id);
+		unbind(id);
 	return 0;
 }
 

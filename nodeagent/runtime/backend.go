@@ -79,6 +79,15 @@ func (b Backend) Message(s Section) string {
 	return text
 }
 
+// without is the backend if some of what a section says is not judged, whatever it is.
+func (b Backend) without(s Section, why string) Backend {
+	if b.Means != events.NoBackend {
+		b.Unjudged = bitsOf(s, operationNames[s]...)
+	}
+	b.Detail = strings.TrimPrefix(b.Detail+"; "+why, "; ")
+	return b
+}
+
 // number is how the kernel's programs know a backend.
 func number(b events.Backend) uint8 {
 	switch b {

@@ -46,7 +46,7 @@ func (r *Runtime) find() error {
 		}
 		if s, ok := info.Sys().(*syscall.Stat_t); ok {
 			if pod, ok := strange[s.Ino]; ok {
-				r.unnamed.add(s.Ino, containerID(d.Name()), pod)
+				r.unnamed.add(s.Ino, containerID(d.Name()), pod, time.Time{})
 			}
 		}
 		return nil

@@ -12,6 +12,7 @@ import (
 type waiting struct {
 	id    string
 	pod   bpf.Key6
+	made  time.Time // its cgroup; zero if nobody told
 	since time.Time
 	tries int
 }
@@ -26,13 +27,13 @@ type naming struct {
 // knownContainers bounds what is remembered of containers for their last records.
 const knownContainers = 8192
 
-func (n *naming) add(cgroup uint64, id string, pod bpf.Key6) {
+func (n *naming) add(cgroup uint64, id string, pod bpf.Key6, made time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.waiting == nil {
 		n.waiting = map[uint64]waiting{}
 	}
-	n.waiting[cgroup] = waiting{id: id, pod: pod, since: time.Now()}
+	n.waiting[cgroup] = waiting{id: id, pod: pod, made: made, since: time.Now()}
 }
 
 func (n *naming) some() bool {
@@ -83,6 +84,9 @@ func (r *Runtime) nameAll(known func(uid bpf.Key6) bool) {
 		switch {
 		case err == nil:
 			n.keep(cgroup, c)
+			if !w.made.IsZero() {
+				r.metrics.named.Observe(time.Since(w.made).Seconds())
+			}
 			r.config.Log.V(1).Info("container named", "container", c.Name, "sandbox", c.Sandbox, "id", c.ID)
 		case errors.Is(err, errNoBundle) && w.tries < retryNames:
 			w.tries++

@@ -73,6 +73,7 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 	}
 	defer func() { all(c.overdue(time.Now().Add(awaitArguments))) }()
 	var found, looked time.Time
+	var unplaced uint64
 	for {
 		if now := time.Now(); now.Sub(looked) >= awaitArguments/2 {
 			looked = now
@@ -80,6 +81,9 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 		}
 		if time.Since(found) >= findEvery {
 			found = time.Now()
+			if err := r.place(&unplaced); err != nil {
+				r.config.Log.Error(err, "some pods may not be judged")
+			}
 			if err := r.find(); err != nil {
 				r.config.Log.Error(err, "some containers may keep the strictest rules of their pods")
 			}
@@ -103,7 +107,7 @@ func (r *Runtime) Read(ctx context.Context, known func(uid bpf.Key6) bool, each 
 				return err
 			}
 			if rec.Kind == bpf.RuntimeEventCgroup {
-				r.unnamed.add(rec.Cgroup, containerID(rec.Path), bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow})
+				r.unnamed.add(rec.Cgroup, containerID(rec.Path), bpf.Key6{High: rec.RuntimeEvent.Container.UIDHigh, Low: rec.RuntimeEvent.Container.UIDLow}, rec.At)
 			} else {
 				rec.Container = r.containerOf(rec.Cgroup)
 				all(c.join(rec, time.Now()))

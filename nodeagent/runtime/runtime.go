@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -94,6 +95,9 @@ type Runtime struct {
 	present   []place
 	kinds     map[string]kind // of present places, by hook
 	unnamed   naming
+	metrics   metrics
+
+	crowded atomic.Bool // there was no room for a pod's cgroup
 
 	mu     sync.Mutex
 	maps   map[string]*ebpf.Map
@@ -103,13 +107,13 @@ type Runtime struct {
 }
 
 // stateMaps outlive programs: what is known of cgroups and processes, and what is told.
-var stateMaps = []string{bpf.MapContainers, bpf.MapUnbound, bpf.MapProcesses, bpf.MapScripts, bpf.MapSettings, bpf.MapRuntimeEvents}
+var stateMaps = []string{bpf.MapContainers, bpf.MapUnbound, bpf.MapUnplaced, bpf.MapProcesses, bpf.MapScripts, bpf.MapSettings, bpf.MapRuntimeEvents}
 
 // Open finds out what the kernel can do, and opens or makes the pinned maps. Nothing is
 // judged until programs take their place.
 func Open(c Config) (_ *Runtime, err error) {
 	c = c.withDefaults()
-	r := &Runtime{config: c, kinds: map[string]kind{}, maps: map[string]*ebpf.Map{}, arrays: map[string]*ebpf.Map{}, links: map[string]link.Link{}}
+	r := &Runtime{config: c, metrics: newMetrics(), kinds: map[string]kind{}, maps: map[string]*ebpf.Map{}, arrays: map[string]*ebpf.Map{}, links: map[string]link.Link{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.Close())
@@ -221,7 +225,13 @@ func openMap(dir string, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 func (r *Runtime) Backends() map[Section]Backend {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.backends)
+	out := maps.Clone(r.backends)
+	if r.crowded.Load() {
+		for s, b := range out {
+			out[s] = b.without(s, r.tooMany())
+		}
+	}
+	return out
 }
 
 // Prevents reports whether what a section denies does not happen at all.
