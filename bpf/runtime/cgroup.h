@@ -172,6 +172,13 @@ static __always_inline __u32 uid_begins(const char *name)
 	return 0;
 }
 
+/* Of a name of its own, "pod" and the UID, which is that of 36 or of 32 bytes. Others have such names too. */
+static __always_inline int names_pod(const char *name, long length)
+{
+	__u32 begin = uid_begins(name);
+	return begin == 3 ? length == 3 + 36 + 1 || length == 3 + 32 + 1 : begin;
+}
+
 /* A cgroup's name, and room for a UID that begins late in it. */
 struct cgroup_name {
 	char text[2 * CGROUP_NAME];
@@ -208,9 +215,9 @@ struct ascent {
 static long ascent_step(__u64 i, struct ascent *a)
 {
 	struct cgroup *cgroup = a->cgroup;
-	char name[24] = {};
-	bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgroup, kn, name));
-	if (uid_begins(name)) {
+	char name[48] = {};
+	long length = bpf_probe_read_kernel_str(name, sizeof(name), BPF_CORE_READ(cgroup, kn, name));
+	if (names_pod(name, length)) {
 		a->pod = cgroup;
 		a->container = a->below;
 	}

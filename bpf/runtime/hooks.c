@@ -92,15 +92,27 @@ static __always_inline void tell_cgroup(struct scratch *s, const struct bound *b
 	send_event(s);
 }
 
+static __always_inline int begins_with(const char *name, const char *text, __u32 length)
+{
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < length; i++)
+		if (name[i] != text[i])
+			return 0;
+	return 1;
+}
+
+#define BEGINS_WITH(name, text) begins_with(name, text, sizeof(text) - 1)
+
 /* The monitor of a container, which stands beside it, is the runtime's own. */
 static __always_inline int is_monitor(const char *name)
 {
-	const char monitor[] = "crio-conmon-";
-#pragma clang loop unroll(full)
-	for (__u32 i = 0; i < sizeof(monitor) - 1; i++)
-		if (name[i] != monitor[i])
-			return 0;
-	return 1;
+	return BEGINS_WITH(name, "crio-conmon-");
+}
+
+/* A pod's first container is its sandbox, but for CRI-O, which does without one mostly. */
+static __always_inline int may_be_sandbox(const char *name)
+{
+	return !BEGINS_WITH(name, "crio-");
 }
 
 SEC("tp_btf/cgroup_mkdir")
@@ -133,7 +145,8 @@ int BPF_PROG(palisade_cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	if (is_monitor(name))
 		goto out;
 	b.root = id;
-	b.container.name = __sync_fetch_and_add(&parent->children, 1) ? RT_NAME_PENDING : RT_NAME_SANDBOX;
+	int first = !__sync_fetch_and_add(&parent->children, 1);
+	b.container.name = first && may_be_sandbox(name) ? RT_NAME_SANDBOX : RT_NAME_PENDING;
 	bind(id, &b);
 	tell_cgroup(s, &b, cgroup);
 out:
