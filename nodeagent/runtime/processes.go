@@ -1,9 +1,12 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,11 +83,26 @@ func (p *Processes) executable(id processID) string {
 		return runs.path
 	}
 	path, err := os.Readlink(filepath.Join(p.proc, fmt.Sprint(id.pid), "exe"))
-	if err != nil {
-		return "" // it is gone
+	if err != nil || !p.runs(id) {
+		return "" // it is gone, and another may have its number
 	}
 	p.keep(id, program{path, p.look(id.pid)})
 	return path
+}
+
+// ticks are the nanoseconds by which /proc counts when a process began.
+const ticks = 1e9 / 100
+
+// runs reports whether the process that has the number now is this one.
+func (p *Processes) runs(id processID) bool {
+	b, err := os.ReadFile(filepath.Join(p.proc, fmt.Sprint(id.pid), "stat"))
+	if err != nil {
+		return false
+	}
+	// What a process is called stands in the second field, and may hold anything.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	const begins = 22 - 3 // of the fields behind
+	return len(fields) > begins && fields[begins] == strconv.FormatUint(id.started/ticks, 10)
 }
 
 // look reads the command line of a process; nil if it is gone.
