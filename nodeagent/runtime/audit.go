@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -59,14 +60,15 @@ func (r *Runtime) auditAt(at place) (repaired bool, err error) {
 			return false, fmt.Errorf("hook %s: program array: %w", at.name, err)
 		}
 	}
-	if _, err := os.Stat(r.linkPin(at)); err == nil {
-		return repaired, nil
-	}
-	if l := r.links[at.name]; l != nil {
-		delete(r.links, at.name)
-		if err := l.Close(); err != nil {
+	_, err = os.Stat(r.linkPin(at))
+	if err == nil {
+		off, err := at.detached(r.links[at.name])
+		if err != nil || !off {
 			return repaired, err
 		}
+	}
+	if err := errors.Join(r.remove(r.linkPin(at)), r.letGo(at.name)); err != nil {
+		return repaired, err
 	}
 	return true, r.attach([]place{at})[at.name]
 }

@@ -107,10 +107,11 @@ func (r *Runtime) attached(at place) (bool, error) {
 		return false, fmt.Errorf("pinned link %s: %w", path, err)
 	}
 	ours, err := callsArray(l, r.arrays[at.name])
-	if err != nil {
+	off, err2 := at.detached(l)
+	if err := errors.Join(err, err2); err != nil {
 		return false, errors.Join(fmt.Errorf("pinned link %s: %w", path, err), l.Close())
 	}
-	if ours {
+	if ours && !off {
 		r.links[at.name] = l
 		return true, nil
 	}

@@ -94,6 +94,9 @@ func (p *programs) TakePlace() (undo func() error, err error) {
 	if err := p.bindExisting(); err != nil {
 		return nil, errors.Join(err, r.restore(former))
 	}
+	if err := r.removeStrange(); err != nil {
+		r.config.Log.Error(err, "programs of another agent may judge by rules that are no more")
+	}
 	return undo, nil
 }
 
@@ -115,11 +118,14 @@ func (r *Runtime) restore(former map[string]*ebpf.Program) error {
 	return errors.Join(errs...)
 }
 
+// arrayPrefix begins the names of the arrays by which dispatchers call.
+const arrayPrefix = "call-"
+
 // array opens the array of a place and the program in it, nil if there is none.
 func (r *Runtime) array(at place) (*ebpf.Map, *ebpf.Program, error) {
 	if r.arrays[at.name] == nil {
 		m, err := openMap(r.config.PinDir, &ebpf.MapSpec{
-			Name: "call-" + at.key(), Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1,
+			Name: arrayPrefix + at.key(), Type: ebpf.ProgramArray, KeySize: 4, ValueSize: 4, MaxEntries: 1,
 		})
 		if err != nil {
 			return nil, nil, err
