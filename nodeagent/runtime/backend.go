@@ -82,7 +82,7 @@ func (b Backend) Message(s Section) string {
 // without is the backend if some of what a section says is not judged, whatever it is.
 func (b Backend) without(s Section, why string) Backend {
 	if b.Means != events.NoBackend {
-		b.Unjudged = bitsOf(s, operationNames[s]...)
+		b.Unjudged = everything(s)
 	}
 	b.Detail = strings.TrimPrefix(b.Detail+"; "+why, "; ")
 	return b
@@ -141,7 +141,11 @@ func Probe(from events.Backend) map[Section]Backend {
 		}
 		err := tryMeans(means)
 		if err == nil {
-			return all(Backend{Means: means, Detail: strings.Join(why, "; ")})
+			out := all(Backend{Means: means, Detail: strings.Join(why, "; ")})
+			if means == events.FmodRet {
+				preemptible(out, findPreemption())
+			}
+			return out
 		}
 		why = append(why, fmt.Sprintf("%s: %v", means, err))
 	}
