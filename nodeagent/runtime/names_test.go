@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"palisade.dev/palisade/bpf"
@@ -62,8 +63,27 @@ func TestNestedContainer(t *testing.T) {
 			if bound.Container.Name != c.want {
 				t.Errorf("the container's name is %x, want %x", bound.Container.Name, c.want)
 			}
+			if got, named := n.named(), c.want != bpf.ContainerPending; (got == 1) != named {
+				t.Errorf("the time to a name was measured %d times, named: %v", got, named)
+			}
 		})
 	}
+}
+
+// named is how often the time was measured until a container had its name.
+func (n *node) named() uint64 {
+	n.t.Helper()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(n.r.Collectors()...)
+	families, err := reg.Gather()
+	must(n.t, err)
+	for _, f := range families {
+		if f.GetName() == "palisade_nodeagent_container_naming_seconds" {
+			return f.GetMetric()[0].GetHistogram().GetSampleCount()
+		}
+	}
+	n.t.Fatal("no such metric")
+	return 0
 }
 
 // inside starts a process in a cgroup, for as long as the test runs.
