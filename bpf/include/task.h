@@ -31,6 +31,7 @@ struct inode {
 	__u16 i_mode;
 	kuid_t i_uid;
 	unsigned int i_nlink;
+	__u32 i_rdev;
 	struct super_block *i_sb;
 };
 
@@ -70,6 +71,12 @@ struct file {
 	unsigned int f_mode;
 	struct path f_path;
 	struct inode *f_inode;
+};
+
+/* What overlayfs has of a file in its layers, from 6.5 on. */
+struct backing_file {
+	struct file file;
+	struct path user_path;
 };
 
 struct vm_area_struct {
@@ -224,6 +231,8 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
+	void *msg_control;
+	unsigned long msg_controllen;
 	unsigned int msg_flags;
 };
 

@@ -89,8 +89,8 @@ static __always_inline void set_own(struct rt_query *q, struct sock *sk)
 	set_ipv6(q, bpf_be64_to_cpu(own[0]), bpf_be64_to_cpu(own[1]));
 }
 
-/* address is NULL where the socket's own is meant. */
-static __always_inline long socket_operation(struct sock *sk, __u32 operation, const void *address)
+/* address is NULL where the socket's own is meant; flags are RT_UNRESOLVABLE if there are more. */
+static __always_inline long socket_operation_with(struct sock *sk, __u32 operation, const void *address, __u8 flags)
 {
 	if (!sk)
 		return 0;
@@ -108,6 +108,7 @@ static __always_inline long socket_operation(struct sock *sk, __u32 operation, c
 	struct rt_query *q = &s->event.query;
 	q->operations = operation;
 	q->protocol = protocol_of(sk);
+	q->flags |= flags;
 	if (!address && is_smc(sk)) {
 		q->flags |= RT_UNRESOLVABLE; /* the socket within knows it */
 	} else if (!address) {
@@ -117,6 +118,11 @@ static __always_inline long socket_operation(struct sock *sk, __u32 operation, c
 		return 0;
 	}
 	return refuse(settle(step_network, number));
+}
+
+static __always_inline long socket_operation(struct sock *sk, __u32 operation, const void *address)
+{
+	return socket_operation_with(sk, operation, address, 0);
 }
 
 SEC("lsm/socket_connect")
@@ -139,6 +145,44 @@ int BPF_PROG(palisade_socket_listen, struct socket *socket)
 	return socket_operation(socket->sk, RT_LISTEN, NULL);
 }
 
+/* What comes with a message besides its content. */
+struct ancillary {
+	__u64 at;
+	__u64 left;
+	__u32 found;
+};
+
+#define ANCILLARY_MOST 64
+#define SCTP_LEVEL 132
+#define SCTP_ADDRESS_4 7 /* SCTP_DSTADDRV4 */
+#define SCTP_ADDRESS_6 8
+
+static long ancillary_step(__u64 i, struct ancillary *a)
+{
+	struct {
+		__u64 length;
+		int level;
+		int type;
+	} head = {};
+	if (a->left < sizeof(head) || bpf_probe_read_kernel(&head, sizeof(head), (void *)a->at))
+		return 1;
+	a->found = head.level == SCTP_LEVEL && (head.type == SCTP_ADDRESS_4 || head.type == SCTP_ADDRESS_6);
+	__u64 next = (head.length + 7) & ~7ULL;
+	if (a->found || next < sizeof(head) || next > a->left)
+		return 1;
+	a->at += next;
+	a->left -= next;
+	return 0;
+}
+
+/* Whether SCTP is told of further addresses of whom it connects to by sending. */
+static __always_inline int more_addresses(struct msghdr *message)
+{
+	struct ancillary a = { .at = (__u64)BPF_CORE_READ(message, msg_control), .left = BPF_CORE_READ(message, msg_controllen) };
+	/* 0 if there was an end to it. */
+	return bpf_loop(ANCILLARY_MOST, ancillary_step, &a, 0) == ANCILLARY_MOST || a.found;
+}
+
 /* TCP that begins with data connects here, and SCTP to whom it never met. */
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(palisade_socket_sendmsg, struct socket *socket, struct msghdr *message)
@@ -148,20 +192,35 @@ int BPF_PROG(palisade_socket_sendmsg, struct socket *socket, struct msghdr *mess
 		return 0; /* to whom the socket is connected: that was judged as Connect, or accepted */
 	struct sock *sk = BPF_CORE_READ(socket, sk); /* it may be missing */
 	__u32 operations = RT_SEND;
-	if (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN || protocol_of(sk) == PROTO_SCTP)
+	__u8 flags = 0;
+	if (protocol_of(sk) == PROTO_SCTP) {
 		operations |= RT_CONNECT;
-	return socket_operation(sk, operations, address);
+		flags = more_addresses(message) ? RT_UNRESOLVABLE : 0;
+	} else if (BPF_CORE_READ(message, msg_flags) & MSG_FASTOPEN) {
+		operations |= RT_CONNECT;
+	}
+	return socket_operation_with(sk, operations, address, flags);
 }
 
-#define SCTP_BINDS 2 /* the lowest options of these are for binding */
+/* What the other end asks for, which comes while any process runs. */
+#define SCTP_PEER_ADDS bpf_htons(0xc001)
+#define SCTP_PEER_PREFERS bpf_htons(0xc004)
 
-/* SCTP has more than one address to bind and to connect to: the first is judged here. */
+#define SIZE_OF_ADDRESS_4 16
+#define SIZE_OF_ADDRESS_6 28
+
+/* SCTP has more than one address to bind and to connect to: all but the first count as any. */
 SEC("lsm/sctp_bind_connect")
-int BPF_PROG(palisade_sctp_bind_connect, struct sock *sk, int option, void *address)
+int BPF_PROG(palisade_sctp_bind_connect, struct sock *sk, int option, void *address, int length)
 {
+	if (option == SCTP_PEER_ADDS || option == SCTP_PEER_PREFERS)
+		return 0;
 	/* SCTP_PRIMARY_ADDR, SCTP_SET_PEER_PRIMARY_ADDR, SCTP_SOCKOPT_BINDX_ADD bind. */
 	int binds = option == 6 || option == 5 || option == 100;
-	return socket_operation(sk, binds ? RT_BIND : RT_CONNECT, address);
+	__u16 family = 0;
+	bpf_probe_read_kernel(&family, sizeof(family), address);
+	int several = length > (family == FAMILY_IPV4 ? SIZE_OF_ADDRESS_4 : SIZE_OF_ADDRESS_6);
+	return socket_operation_with(sk, binds ? RT_BIND : RT_CONNECT, address, several ? RT_UNRESOLVABLE : 0);
 }
 
 /* Where the security framework cannot be had: what cgroups offer. 1 lets go on. */

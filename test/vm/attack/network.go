@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -46,6 +47,9 @@ func init() {
 		"connect-smc-protocol": smcProtocol,
 		"connect-sctp":         func(string) error { return connects(unix.AF_INET, protoSCTP, local4, plainConnect(local4)) },
 		"connectx-sctp":        func(string) error { return connects(unix.AF_INET, protoSCTP, local4, connectx) },
+		"connectx-further":     func(string) error { return connects(unix.AF_INET, protoSCTP, local4, connectxFurther) },
+		"sctp-ancillary":       sctpAncillary,
+		"bindx-further":        func(string) error { return binds(unix.AF_INET, protoSCTP, bindxFurther) },
 		"connect-uring":        func(string) error { return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, uringConnect) },
 		"fastopen-sendto": func(string) error {
 			return connects(unix.AF_INET, unix.IPPROTO_TCP, local4, func(fd int) error {
@@ -172,22 +176,59 @@ func gets(fd int) error {
 
 // connectx gives the address by setsockopt.
 func connectx(fd int) error {
-	address := sockaddr4(deniedPort)
-	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, sctpConnectx, pointer(&address), uintptr(len(address)), 0)
-	if e != noError {
-		return e
+	if err := sctpAddresses(fd, sctpConnectx, sockaddr4(deniedPort)); err != nil {
+		return err
 	}
 	_, err := unix.Write(fd, []byte("!"))
 	return err
 }
 
-func bindx(fd int) error {
-	address := sockaddr4(bindPort)
-	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, sctpBindxAdd, pointer(&address), uintptr(len(address)), 0)
+func bindx(fd int) error { return sctpAddresses(fd, sctpBindxAdd, sockaddr4(bindPort)) }
+
+// further is an address that is denied where the first is not.
+func further(port uint16) [16]byte {
+	a := sockaddr4(port)
+	a[7] = 2
+	return a
+}
+
+func bindxFurther(fd int) error {
+	return sctpAddresses(fd, sctpBindxAdd, sockaddr4(bindPort), further(bindPort))
+}
+
+func connectxFurther(fd int) error {
+	if err := sctpAddresses(fd, sctpConnectx, sockaddr4(deniedPort), further(deniedPort)); err != nil {
+		return err
+	}
+	_, err := unix.Write(fd, []byte("!"))
+	return err
+}
+
+// sctpAddresses gives addresses by setsockopt.
+func sctpAddresses(fd, option int, addresses ...[16]byte) error {
+	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), protoSCTP, uintptr(option), pointer(&addresses[0]), uintptr(len(addresses)*len(addresses[0])), 0)
 	if e != noError {
 		return e
 	}
 	return nil
+}
+
+// sctpAncillary connects by sending, and says beside the message where else the other end is.
+func sctpAncillary(string) error {
+	const destination4, size = 7, 4
+	return connects(unix.AF_INET, protoSCTP, local4, func(int) error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_SEQPACKET, protoSCTP)
+		if err != nil {
+			return err
+		}
+		beside := make([]byte, unix.CmsgSpace(size))
+		binary.NativeEndian.PutUint64(beside, uint64(unix.CmsgLen(size)))
+		binary.NativeEndian.PutUint32(beside[8:], protoSCTP)
+		binary.NativeEndian.PutUint32(beside[12:], destination4)
+		copy(beside[16:], []byte{127, 0, 0, 2})
+		// Left open: closing would end the connection before it is taken.
+		return unix.Sendmsg(fd, []byte("!"), beside, local4, 0)
+	})
 }
 
 // sockaddr4 is an address of this machine as the kernel has it.
