@@ -121,12 +121,30 @@ int BPF_PROG(palisade_userns_create, struct cred *cred)
 
 #define PTRACE_ATTACHES 2
 
+/*
+ * Whether the container runtime's own process, which is judged as nobody's, would come into
+ * the hands of one that is judged.
+ */
+static __always_inline int takes_over(struct task_struct *task, struct task_struct *child)
+{
+	struct process *theirs = process_of(child), *own = process_of(task);
+	struct bound *b = bound_to(cgroup_of(task));
+	if (!b || !theirs || !(theirs->flags & PROCESS_SETUP) || (own && own->flags & PROCESS_SETUP))
+		return 0;
+	struct rt_container container = b->container;
+	struct rt_subject subject;
+	rt_subject_on(&subject, &container, active_side());
+	return subject.needs != 0;
+}
+
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(palisade_ptrace_access_check, struct task_struct *child, unsigned int mode)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	if (!(mode & PTRACE_ATTACHES) || child->tgid == task->tgid)
 		return 0;
+	if (takes_over(task, child))
+		return refuse(1);
 	return privilege(RT_PTRACE);
 }
 

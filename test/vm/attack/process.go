@@ -25,6 +25,7 @@ func init() {
 		"process-write":    func(dir string) error { return onVictim(dir, processWrite) },
 		"process-memory":   func(dir string) error { return onVictim(dir, processMemory) },
 		"process-file":     processFile,
+		"take-over":        takeOver,
 		"from":             func(dir string) error { return read(dir + "/secret") },
 		"from-descendant":  fromDescendant,
 		"from-script":      fromScript,
@@ -254,4 +255,31 @@ func orphan(dir string) {
 func doubleFork(dir string) error {
 	cmd := exec.Command("/bin/busybox", "setsid", "/bin/busybox", "sh", "-c", "("+dir+"/denied; echo errno=1) & wait")
 	return effect(cmd)
+}
+
+// takeOver lays hold of the process that a container runtime prepares here.
+func takeOver(string) error {
+	ready()
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !bytes.HasPrefix(line, []byte("sleep\x00")) {
+			continue
+		}
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := unix.PtraceAttach(pid); err != nil {
+			return err
+		}
+		_, err = unix.Wait4(pid, nil, unix.WALL, nil)
+		return errors.Join(err, unix.PtraceDetach(pid))
+	}
+	return fmt.Errorf("%w: no process is being prepared", errNoEffect)
 }

@@ -125,6 +125,9 @@ func (s *stage) attack(p *podOnStage, r Row, name string) (container.Outcome, er
 	if name == "overwrite-runtime" {
 		return s.visited(p, x)
 	}
+	if name == "take-over" {
+		return s.prepared(p, x)
+	}
 	if r.Held {
 		if _, err := x.Wait("ready"); err != nil {
 			return container.Outcome{}, err
@@ -161,6 +164,44 @@ func (s *stage) visited(p *podOnStage, x *container.Attack) (container.Outcome, 
 		err = errors.Join(err, fmt.Errorf("the attack says %v, but the file has changed: %v", o.Succeeded, changed))
 	}
 	return o, err
+}
+
+// prepared puts a process of the node into the container, as a container runtime does
+// before it executes what is asked for.
+func (s *stage) prepared(p *podOnStage, x *container.Attack) (container.Outcome, error) {
+	if _, err := x.Wait("ready"); err != nil {
+		return container.Outcome{}, err
+	}
+	fd, err := unix.Open(filepath.Join("/proc", p.attacker.PID(), "ns/pid"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return container.Outcome{}, err
+	}
+	defer unix.Close(fd)
+	cmd := exec.Command(Busybox, "sleep", "60")
+	cmd.Args = cmd.Args[1:]
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with what its children belong to
+		err := unix.Setns(fd, unix.CLONE_NEWPID)
+		if err == nil {
+			err = cmd.Start()
+		}
+		result <- err
+	}()
+	if err := <-result; err != nil {
+		return container.Outcome{}, err
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	}()
+	if err := os.WriteFile(filepath.Join(p.attacker.Cgroup(), "cgroup.procs"), fmt.Append(nil, cmd.Process.Pid), 0); err != nil {
+		return container.Outcome{}, err
+	}
+	if err := x.Go(); err != nil {
+		return container.Outcome{}, err
+	}
+	return x.Result()
 }
 
 // visit runs a program of the node in namespaces of a container, as a container
