@@ -270,7 +270,8 @@ __noinline int obey(__u32 number)
 	__u32 flags = flags_of(s->event.answer.enforced);
 	__u8 by = backends[s->event.query.section & 3];
 	int denied = flags & (RT_DENY | RT_KILL) ? -EPERM : 0;
-	if (flags & RT_KILL || (denied && by == RT_BACKEND_SIGNAL))
+	/* Where the kernel only looks what a process might do, nobody tried anything. */
+	if ((flags & RT_KILL && !s->quiet) || (denied && by == RT_BACKEND_SIGNAL))
 		bpf_send_signal(SIGKILL);
 	s->event.backend = by;
 	tell(number);

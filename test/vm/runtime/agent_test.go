@@ -35,7 +35,10 @@ type agent struct {
 	ended   chan error
 }
 
-const statusURL = "http://127.0.0.1:9444/status"
+const (
+	agentAddress = "127.0.0.1:9444"
+	statusURL    = "http://" + agentAddress + "/status"
+)
 
 // newAgent prepares one with its state below dir, new or as another one left it.
 func newAgent(t *testing.T, dir string) *agent {
@@ -125,7 +128,7 @@ func (a *agent) last() snapshot.Generation {
 func (a *agent) begin() {
 	a.t.Helper()
 	a.cmd = exec.Command(inside.Agent, "run", "--node="+Node, "--controller=127.0.0.1:1", "--trust-dir="+a.trust(), "--state-dir="+a.state(),
-		"--api-dir=", "--run-dir="+filepath.Join(a.dir, "run"), "--guard-start=false", "--http=127.0.0.1:9444", "--flow-log="+a.records(),
+		"--api-dir=", "--run-dir="+filepath.Join(a.dir, "run"), "--guard-start=false", "--http="+agentAddress, "--flow-log="+a.records(),
 		"--runtime-backend="+cmp.Or(os.Getenv(BackendVariable), "auto"))
 	log, err := os.OpenFile(filepath.Join(a.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	must(a.t, err)

@@ -12,6 +12,9 @@ import (
 	"palisade.dev/palisade/test/vm/container"
 )
 
+// quiet kills who uses a capability, and not who would have been shown more with it.
+var quiet = Row{Name: "quiet", Pod: "quiet", Spec: `privileges: {rules: [{name: admin, action: Kill, operations: [Capability], capabilities: [SYS_ADMIN]}]}`}
+
 // stateDir is the agent's, on the disk that outlives the guest where there is one.
 const stateDir = "/disk/runtime"
 
@@ -19,7 +22,7 @@ const stateDir = "/disk/runtime"
 // emulation, for all the programs that the verifier reads.
 func TestPolicies(t *testing.T) {
 	planned, actions := plan()
-	rows := slices.Concat(Rows, actions, acceptRows(), kinds, []Row{life, race, swap(0)})
+	rows := slices.Concat(Rows, actions, acceptRows(), kinds, []Row{quiet, life, race, swap(0)})
 	s := newStage(t, rows)
 	controls := map[string]string{}
 	for _, r := range Rows {
@@ -36,8 +39,14 @@ func TestPolicies(t *testing.T) {
 
 	t.Run("bypasses", func(t *testing.T) { s.bypasses(t, controls, held) })
 	t.Run("actions", func(t *testing.T) { s.actions(t, a, planned) })
+	t.Run("quiet", func(t *testing.T) {
+		if o := s.attackOnce(quiet.Pod, "list-attributes", "/dev"); !o.Succeeded {
+			t.Errorf("the kernel looked whether a process may list all attributes: %+v", o)
+		}
+	})
 	t.Run("kinds", func(t *testing.T) { s.kinds(t, before) })
 	t.Run("starts", func(t *testing.T) { s.starts(t, 0, starts()/2) })
+	t.Run("naming", tellNaming)
 	t.Run("killed", func(t *testing.T) { s.killed(t, a) })
 	t.Run("swap", func(t *testing.T) {
 		rows[len(rows)-1] = swap(1)
