@@ -26,6 +26,8 @@
 #define TYPE_OF_FILE 0170000
 #define REGULAR 0100000
 #define PIPE 0010000
+#define BLOCK_DEVICE 0060000
+#define CHARACTER_DEVICE 0020000
 #define SOCKET 0140000
 
 static __always_inline __u32 access_of(struct file *file)
@@ -62,11 +64,45 @@ int BPF_PROG(palisade_file_open, struct file *file)
 	return ask_file(RT_FILES, access_of(file), file, 0);
 }
 
+#define MEMORY_DEVICES (1 << 20) /* the first of those with this number: memory, ports, the kernel's log */
+#define HARMLESS_DEVICES (1 << 3 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9) /* null, zero, full, random, urandom */
+
+/*
+ * Whether it is judged again when it is used: files, disks and memory. Terminals, null and
+ * the like are what runtimes hand to each container.
+ */
+static __always_inline int judged_in_use(struct file *file)
+{
+	__u16 type = file->f_inode->i_mode & TYPE_OF_FILE;
+	if (type != CHARACTER_DEVICE)
+		return type == REGULAR || type == BLOCK_DEVICE;
+	__u32 minor = file->f_inode->i_rdev - MEMORY_DEVICES;
+	return minor < 32 && !(HARMLESS_DEVICES >> minor & 1);
+}
+
+#define FILE_BACKING 0x2000000 /* FMODE_BACKING */
+
+/*
+ * A file as the process knows it: overlayfs maps, and before 6.5 reads, one of its layers
+ * in its place.
+ */
+static __always_inline void object_of(int number, struct file *file)
+{
+	struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
+	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
+	if (bpf_core_type_exists(struct backing_file) && BPF_CORE_READ(file, f_mode) & FILE_BACKING) {
+		struct backing_file *backing = (struct backing_file *)file; /* which begins with it */
+		mnt = BPF_CORE_READ(backing, user_path.mnt);
+		dentry = BPF_CORE_READ(backing, user_path.dentry);
+	}
+	object(number, mnt, dentry, BPF_CORE_READ(dentry, d_inode));
+}
+
 /* A descriptor that comes by a socket was perhaps opened under other rules. */
 SEC("lsm/file_receive")
 int BPF_PROG(palisade_file_receive, struct file *file)
 {
-	if ((file->f_inode->i_mode & TYPE_OF_FILE) != REGULAR)
+	if (!judged_in_use(file))
 		return 0;
 	return ask_file(RT_FILES, access_of(file), file, 0);
 }
@@ -106,14 +142,14 @@ static __always_inline long use(__u32 asked, struct file *file, __u32 operations
 		give_scratch(s);
 		return 0;
 	}
-	object(number, file->f_path.mnt, file->f_path.dentry, file->f_inode);
+	object_of(number, file);
 	return settled(number);
 }
 
 SEC("lsm/file_permission")
 int BPF_PROG(palisade_file_permission, struct file *file, int mask)
 {
-	if (!(mask & (MAY_READ | MAY_WRITE)) || (file->f_inode->i_mode & TYPE_OF_FILE) != REGULAR)
+	if (!(mask & (MAY_READ | MAY_WRITE)) || !judged_in_use(file))
 		return 0;
 	if (file->f_flags & OPENED_TO_EXECUTE || of_kernel(file))
 		return 0; /* the kernel reads a program that it executes */
@@ -126,11 +162,25 @@ static __always_inline int executed_now(const struct file *file)
 	return BPF_CORE_READ(file, f_flags) & OPENED_TO_EXECUTE;
 }
 
-/* A file that becomes executable memory: as an executable, and as a file. */
+static __always_inline long ask_mapped(__u32 asked, __u32 operations, struct file *file, __u8 flags)
+{
+	int number = begin(asked);
+	if (number < 0)
+		return refuse(number == NO_ROOM);
+	object_of(number, file);
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return refuse(1);
+	s->event.query.operations = operations;
+	s->event.query.flags |= flags;
+	return settled(number);
+}
+
+/* A mapped file that becomes executable memory: as an executable, and as a file. */
 static __always_inline long map_executable(__u32 side, struct file *file)
 {
-	long denied = ask_file(RT_EXECUTABLES | side, 0, file, RT_MAPPING);
-	return denied || executed_now(file) ? denied : ask_file(RT_FILES | side, RT_MAP_EXECUTABLE, file, 0);
+	long denied = ask_mapped(RT_EXECUTABLES | side, 0, file, RT_MAPPING);
+	return denied || executed_now(file) ? denied : ask_mapped(RT_FILES | side, RT_MAP_EXECUTABLE, file, 0);
 }
 
 static __always_inline long write_exec(__u32 side)
@@ -387,6 +437,49 @@ SEC("lsm/inode_removexattr")
 int palisade_inode_removexattr(__u64 *ctx)
 {
 	return attributes((struct dentry *)ctx[1]);
+}
+
+/* Lists of who may what, which before 6.2 are extended attributes like others. */
+SEC("lsm/inode_set_acl")
+int palisade_inode_set_acl(__u64 *ctx)
+{
+	return attributes((struct dentry *)ctx[1]);
+}
+
+SEC("lsm/inode_remove_acl")
+int palisade_inode_remove_acl(__u64 *ctx)
+{
+	return attributes((struct dentry *)ctx[1]);
+}
+
+/* Flags of files, as chattr sets them: a call of its own since 6.17. */
+SEC("lsm/inode_file_setattr")
+int palisade_inode_file_setattr(__u64 *ctx)
+{
+	return attributes((struct dentry *)ctx[0]);
+}
+
+#define SET_FLAGS 0x40086602
+#define SET_FLAGS_32 0x40046602
+#define SET_FLAGS_MORE 0x401c5820 /* FS_IOC_FSSETXATTR */
+
+static __always_inline long control(struct file *file, __u32 command)
+{
+	if (command != SET_FLAGS && command != SET_FLAGS_32 && command != SET_FLAGS_MORE)
+		return 0;
+	return of_kernel(file) ? 0 : ask_file(RT_FILES, RT_ATTRIBUTES, file, 0);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(palisade_file_ioctl, struct file *file, unsigned int command)
+{
+	return control(file, command);
+}
+
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(palisade_file_ioctl_compat, struct file *file, unsigned int command)
+{
+	return control(file, command);
 }
 
 #endif

@@ -66,6 +66,11 @@ var security = []hook{
 	{name: "inode_setattr", sections: []Section{Files}},
 	{name: "inode_setxattr", sections: []Section{Files}},
 	{name: "inode_removexattr", sections: []Section{Files}},
+	{name: "inode_set_acl", sections: []Section{Files}},
+	{name: "inode_remove_acl", sections: []Section{Files}},
+	{name: "inode_file_setattr", sections: []Section{Files}},
+	{name: "file_ioctl", sections: []Section{Files}},
+	{name: "file_ioctl_compat", sections: []Section{Files}},
 
 	{name: "capable", sections: []Section{Privileges}},
 	{name: "task_fix_setuid", sections: []Section{Privileges}},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,6 +50,9 @@ func init() {
 		"chown":            chown,
 		"utimes":           utimes,
 		"setxattr":         setxattr,
+		"set-acl":          setACL,
+		"file-flags":       fileFlags,
+		"list-attributes":  listAttributes,
 	})
 }
 
@@ -200,5 +204,55 @@ func setxattr(dir string) error {
 	if err == nil && n == 0 {
 		err = errNoEffect
 	}
+	return err
+}
+
+// setACL gives everything to one more user, by a list of who may what.
+func setACL(dir string) error {
+	const name = "system.posix_acl_access"
+	const userObject, user, groupObject, mask, other = 1, 2, 4, 0x10, 0x20
+	value := []byte{2, 0, 0, 0}
+	for _, e := range []struct{ tag, permissions, id uint32 }{
+		{userObject, 7, ^uint32(0)}, {user, 7, 7}, {groupObject, 5, ^uint32(0)}, {mask, 7, ^uint32(0)}, {other, 5, ^uint32(0)},
+	} {
+		value = binary.LittleEndian.AppendUint16(value, uint16(e.tag))
+		value = binary.LittleEndian.AppendUint16(value, uint16(e.permissions))
+		value = binary.LittleEndian.AppendUint32(value, e.id)
+	}
+	if err := unix.Setxattr(dir+"/denied", name, value, 0); err != nil {
+		return err
+	}
+	n, err := unix.Getxattr(dir+"/denied", name, make([]byte, 128))
+	if err == nil && n != len(value) {
+		err = errNoEffect
+	}
+	return err
+}
+
+// fileFlags does what chattr does.
+func fileFlags(dir string) error {
+	const noDump = 0x40
+	fd, err := unix.Open(dir+"/denied", unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags|noDump)); err != nil {
+		return err
+	}
+	flags, err = unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
+	if err == nil && flags&noDump == 0 {
+		err = errNoEffect
+	}
+	return err
+}
+
+// listAttributes has the kernel look whether it may list more than anybody may see.
+func listAttributes(string) error {
+	_, err := unix.Listxattr("/dev/shm", make([]byte, 1024))
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 
@@ -44,6 +45,7 @@ func init() {
 		"held-truncate":        held(unix.O_WRONLY, func(fd int, _ string) error { return unix.Ftruncate(fd, 0) }),
 		"held-mapping":         heldMapping,
 		"held-exec":            heldExec,
+		"held-device":          heldDevice,
 	})
 }
 
@@ -119,4 +121,20 @@ func heldExec(dir string) error {
 	}
 	ready()
 	return run(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd))
+}
+
+// heldDevice writes into the kernel's log.
+func heldDevice(dir string) error {
+	path := dir + "/log"
+	if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 11))); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	fd, err := unix.Open(path, unix.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	ready()
+	_, err = unix.Write(fd, []byte("<7>held-device\n"))
+	return err
 }

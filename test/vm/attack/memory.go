@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -13,6 +14,7 @@ func init() {
 	add(map[string]func(string) error{
 		"map-executable":            mapExecutable,
 		"protect-executable":        protectExecutable,
+		"protect-image":             protectImage,
 		"write-execute":             writeExecute,
 		"write-then-execute":        func(string) error { return writeThenExecute(unix.MAP_PRIVATE) },
 		"write-then-execute-shared": func(string) error { return writeThenExecute(unix.MAP_SHARED) },
@@ -61,6 +63,21 @@ func protectExecutable(dir string) error {
 		return err
 	}
 	return calls(m)
+}
+
+// protectImage maps a file of the image, whose layer the kernel maps in its place, and
+// makes that executable.
+func protectImage(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	m, err := unix.Mmap(fd, 0, 1, unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Mprotect(m, unix.PROT_READ|unix.PROT_EXEC), unix.Munmap(m))
 }
 
 func anonymous(protection, sharing int) ([]byte, error) {

@@ -84,7 +84,7 @@ var Library = []Shipped{
 		Policy: "only-the-image",
 		Attacks: steps(on("run-copy", "/usr/local/bin/denied"), on("shell-copy", "/usr/bin/dash"),
 			in(opt, "memfd-exec", "unlinked-exec", "shm-exec", "tmpfs-exec", "volume-exec", "overwrite-exec", "overlay-exec"), in("/data/tree", "exec", "map-executable")),
-		Work:   on("run", "/usr/local/bin/entrypoint"),
+		Work:   steps(on("run", "/usr/local/bin/entrypoint"), on("protect-image", "/usr/local/bin/entrypoint")),
 		Passes: on("shell", "/bin/sh"),
 	},
 	{

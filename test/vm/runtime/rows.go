@@ -115,6 +115,10 @@ var Rows = []Row{
 		NotStopped: "the pages are the process's own memory: reading them enters the kernel no more",
 	},
 	{
+		Name: "held-device", What: "a device that was opened before the policy", Pod: "held-device", Held: true, Attacks: []string{"held-device"},
+		Spec: `files: {rules: [{name: log, action: Deny, operations: [Write], paths: [$dir/log]}]}`,
+	},
+	{
 		Name: "exec-forms", What: "every system call that executes, from every kind of descriptor", Spec: noExec,
 		Attacks: []string{"exec", "exec-thread", "exec-descriptor", "exec-path-descriptor", "exec-proc-descriptor", "exec-directory", "fork-double-exec"},
 	},
@@ -146,9 +150,9 @@ var Rows = []Row{
 		Attacks: []string{"delete", "delete-directory", "replace"},
 	},
 	{
-		Name: "attributes", What: "mode (set-user-id), owner, times, capabilities of a file",
+		Name: "attributes", What: "mode (set-user-id), owner, times, capabilities, access lists and flags of a file",
 		Spec:    `files: {rules: [{name: denied, action: Deny, operations: [Attributes], paths: [$dir/denied]}]}`,
-		Attacks: []string{"chmod-setuid", "chmod-descriptor", "chown", "utimes", "setxattr"},
+		Attacks: []string{"chmod-setuid", "chmod-descriptor", "chown", "utimes", "setxattr", "set-acl", "file-flags"},
 	},
 	{
 		Name: "from", What: "a descendant whose parent is gone does it",
@@ -184,6 +188,7 @@ var Rows = []Row{
 		Spec: noPrivilege("JoinNamespace") + "\nsubject: {pods: {matchLabels: {pod: foreign-join}}, containers: [attacker]}",
 	},
 	{Name: "ptrace", What: "another process's memory and descriptors", Pod: "ptrace", Spec: noPrivilege("Ptrace"), Attacks: []string{"ptrace", "process-read", "process-write", "process-memory", "process-file"}},
+	{Name: "take-over", What: "the process that the container runtime prepares here, which is nobody's", Pod: "take-over", Spec: noRead, Attacks: []string{"take-over"}},
 	{Name: "user-namespace", What: "a user namespace, and a mount there", Pod: "user", Spec: noPrivilege("UserNamespace"), Attacks: []string{"user-namespace"}},
 	{Name: "write-execute", What: "memory that is written and then executed", Pod: "memory", Spec: noPrivilege("WriteExecMemory"), Attacks: []string{"write-execute", "write-then-execute", "write-then-execute-shared"}},
 	{Name: "roots", What: "chroot, pivot_root, joining a namespace", Pod: "roots", Spec: noPrivilege("Chroot, PivotRoot, JoinNamespace"), Attacks: []string{"chroot", "pivot-root", "join-namespace"}},
@@ -204,6 +209,10 @@ var Rows = []Row{
 	{
 		Name: "datagrams", What: "UDP by every call, and connecting by io_uring", Pod: "network", Spec: noPort,
 		Attacks: []string{"udp-sendto", "udp-sendmsg", "udp-connect", "udp-sendmmsg", "connect-uring"},
+	},
+	{
+		Name: "further-addresses", What: "a second address of SCTP", Pod: "addresses", Attacks: []string{"connectx-further", "bindx-further", "sctp-ancillary"},
+		Spec: `network: {rules: [{name: second, action: Deny, operations: [Connect, Bind], peers: [{networks: ["127.0.0.2/32"]}]}]}`,
 	},
 	{
 		Name: "bind-forms", What: "taking a port, by every protocol", Pod: "bind", Attacks: []string{"bind", "bind-mptcp", "bind-smc", "bind-sctp", "bindx-sctp"},
