@@ -18,8 +18,7 @@ var libraryLine = regexp.MustCompile(`(?m)^library \S+ control=succeeded policy=
 func TestLibrary(t *testing.T) {
 	if os.Getenv("PALISADE_FULL") == "" {
 		// Four minutes a kernel; what the policies are made of is in TestRuntime.
-		fmt.Printf("ran 0 of %d policies of the library\n", len(runtime.Library))
-		return
+		t.Skipf("ran 0 of %d policies of the library: PALISADE_FULL=1 runs them", len(runtime.Library))
 	}
 	m := runtimeMachine(t)
 	m.Tools = append(m.Tools, runtime.Dash)
