@@ -67,10 +67,11 @@ spec:
 func TestNewPodIsIsolated(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	client := launch(t, ns, "other@n2")[0]
+	p := launch(t, ns, "other@n2", "client@n2")
+	other, client := p[0], p[1]
 	ready(t, fmt.Sprintf(isolate, ns), ns+":pnp/web")
 	web := launch(t, ns, "web@n1")[0]
-	got, err := dial(client, web.tcp4(8080), web.tcp6(8080))
+	got, err := dial(other, web.tcp4(8080), web.tcp6(8080))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +80,9 @@ func TestNewPodIsIsolated(t *testing.T) {
 			t.Errorf("%s answered a pod that the policy does not name", target)
 		}
 	}
+	// It is the policy that was in the way: there is a path, and web answers.
+	expect(t, other, map[string]bool{client.tcp4(8080): true, client.tcp6(8080): true})
+	expect(t, client, map[string]bool{web.tcp4(8080): true, web.tcp6(8080): true})
 }
 
 // TestServiceAndNodePort judges by the backend, whatever address the client used.
