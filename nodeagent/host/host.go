@@ -169,14 +169,23 @@ func (h Host) bridges() []Finding {
 	var out []Finding
 	for _, s := range bridgeSettings {
 		if err := h.set(s); err != nil {
-			out = append(out, Finding{
-				ReasonSysctl, Bypass, fmt.Sprintf("%s: %v", s.why, err), strings.ReplaceAll(s.name, "/", "."),
-				fmt.Sprintf("sysctl -w %s=%s", strings.ReplaceAll(s.name, "/", "."), s.want),
-			})
+			name := strings.ReplaceAll(s.name, "/", ".")
+			mend := fmt.Sprintf("sysctl -w %s=%s", name, s.want)
+			if errors.Is(err, errNotTried) {
+				mend = setByItself + "; by hand: " + mend
+			}
+			out = append(out, Finding{ReasonSysctl, Bypass, fmt.Sprintf("%s: %v", s.why, err), name, mend})
 		}
 	}
 	return out
 }
+
+// errNotTried says that a setting is off and nobody tried to set it: that was only
+// to look.
+var errNotTried = errors.New("not set yet")
+
+// setByItself says what becomes of a finding that comes of looking only.
+const setByItself = "nothing to do, Palisade sets it when it starts to enforce here"
 
 func (h Host) set(s setting) error {
 	path := filepath.Join(h.Proc, "sys", s.name)
@@ -189,7 +198,7 @@ func (h Host) set(s setting) error {
 		return nil
 	}
 	if h.ReadOnly {
-		return fmt.Errorf("it is %s", got)
+		return fmt.Errorf("it is %s, %w", got, errNotTried)
 	}
 	if err := os.WriteFile(path, []byte(s.want), 0o644); err != nil {
 		return fmt.Errorf("it is %s and cannot be set: %s", got, cause(err))

@@ -54,7 +54,16 @@ func TestPrepareSetsBridgesAndTracking(t *testing.T) {
 		}
 		ro := h
 		ro.ReadOnly = true
-		if fs := ro.tracking(); len(fs) != 1 || fs[0].Reason != ReasonKernel {
+		if err := os.WriteFile(vlan, []byte("0"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if fs := ro.bridges(); len(fs) != 1 || !strings.HasPrefix(fs[0].Mend, setByItself) || !strings.Contains(fs[0].Mend, "sysctl -w net.bridge.bridge-nf-filter-vlan-tagged=1") {
+			t.Errorf("only looked at: %s", Join(fs))
+		}
+		if fs := h.bridges(); len(fs) != 0 {
+			t.Errorf("findings: %s", Join(fs))
+		}
+		if fs := ro.tracking(); len(fs) != 1 || fs[0].Reason != ReasonKernel || !strings.HasPrefix(fs[0].Mend, setByItself) {
 			t.Errorf("tracking before: %s", Join(fs))
 		}
 		for range 2 {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,11 +23,14 @@ func (h Host) tracking() []Finding {
 	if err == nil {
 		return nil
 	}
+	mend := "enable nf_conntrack and nf_tables, and let the agent have CAP_NET_ADMIN"
+	if errors.Is(err, errNotTried) {
+		mend = setByItself + "; if it stays: " + mend
+	}
 	return []Finding{{
 		ReasonKernel, Bypass,
 		"connections are not tracked, so replies cannot be told from new connections: " + err.Error(),
-		"nftables table inet " + trackingTable,
-		"enable nf_conntrack and nf_tables, and let the agent have CAP_NET_ADMIN",
+		"nftables table inet " + trackingTable, mend,
 	}}
 }
 
@@ -38,7 +42,7 @@ func (h Host) track() error {
 		return nil
 	}
 	if h.ReadOnly {
-		return fmt.Errorf("table %s is not there", trackingTable)
+		return fmt.Errorf("table %s is %w", trackingTable, errNotTried)
 	}
 	c.AddTable(table)
 	c.AddChain(chain)
