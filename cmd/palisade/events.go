@@ -80,7 +80,7 @@ func (o *eventsOptions) run(ctx context.Context, e *env) error {
 		return readRecorded(ctx, e, o.files, p.Line)
 	}
 	if _, err := os.Stat(o.socket); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no agent gives out records at %s: run this where one runs, or read a file with --events", o.socket)
+		return fmt.Errorf("no agent gives out records at %s: run this where one runs (%s), or read a file with --events", o.socket, onNode("events"))
 	}
 	return flows.Read(ctx, o.socket, o.query, p.Line)
 }

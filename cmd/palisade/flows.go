@@ -41,7 +41,7 @@ records a second.`,
   palisade flows --verdict Deny
 
   # On a node of a cluster:
-  kubectl -n palisade-system exec ds/palisade-nodeagent -- /palisade flows --follow
+  kubectl -n palisade-system exec ds/palisade-nodeagent -c nodeagent -- /palisade flows --follow
 
   # For scripts:
   palisade flows -o json | jq -r 'select(.verdict == "Deny") | .policy'`,
@@ -74,11 +74,20 @@ func (o *flowsOptions) run(ctx context.Context, e *env) error {
 	if _, err := os.Stat(o.socket); !errors.Is(err, fs.ErrNotExist) {
 		return flows.Read(ctx, o.socket, o.query, p.Line)
 	}
-	return nodeagent.ReadKernel(ctx, datapath.Config{PinDir: o.local.host.PinDir}, o.local.stateDir, o.query.Follow, func(f flows.Flow) error {
+	err := nodeagent.ReadKernel(ctx, datapath.Config{PinDir: o.local.host.PinDir}, o.local.stateDir, o.query.Follow, func(f flows.Flow) error {
 		line, err := json.Marshal(f)
 		if err != nil {
 			return err
 		}
 		return p.Line(line)
 	})
+	if errors.Is(err, nodeagent.ErrNothingHeld) {
+		return fmt.Errorf("%w; on a node of a cluster: %s", err, onNode("flows"))
+	}
+	return err
+}
+
+// onNode is a command where an agent runs: what a host saw, only that host tells.
+func onNode(command string) string {
+	return "kubectl -n palisade-system exec POD-OF-THE-AGENT -c nodeagent -- /palisade " + command
 }
