@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"palisade.dev/palisade/api/v1alpha1"
 )
@@ -26,7 +27,8 @@ func newStatus(e *env) *cobra.Command {
 		Short: "Show where each policy is in force",
 		Long: `Status shows, for every policy of a live cluster, whether it is accepted,
 programmed and ready, and how many of the nodes that need it enforce it. Policies
-of networking.k8s.io have no status and are not listed.`,
+of networking.k8s.io have no status and are not listed. An ExternalWorkload or an
+AddressGroup is listed only where it is not ready: nodes do not enforce what it says.`,
 		Example: `  # Where is what in force?
   palisade status
 
@@ -83,6 +85,11 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 	for _, p := range runtime.Items {
 		rows = append(rows, statusOf(v1alpha1.ShortRuntimePolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
 	}
+	peers, err := peersNotReady(ctx, c)
+	if err != nil {
+		return err
+	}
+	rows = append(rows, peers...)
 	slices.SortFunc(rows, func(a, b statusJSON) int { return cmp.Compare(a.Policy, b.Policy) })
 	if o.output == "json" {
 		return printList(e.stdout, rows)
@@ -98,6 +105,35 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 			r.Nodes.Realized, r.Nodes.Desired, r.Endpoints, r.Message)
 	}
 	return t.Flush()
+}
+
+// peersNotReady are the objects that policies refer to and that nodes know nothing of.
+func peersNotReady(ctx context.Context, c client.Client) ([]statusJSON, error) {
+	var workloads v1alpha1.ExternalWorkloadList
+	if err := c.List(ctx, &workloads); err != nil {
+		return nil, listError("ExternalWorkloads", err)
+	}
+	var groups v1alpha1.AddressGroupList
+	if err := c.List(ctx, &groups); err != nil {
+		return nil, listError("AddressGroups", err)
+	}
+	var rows []statusJSON
+	add := func(name string, generation int64, s v1alpha1.PeerStatus) {
+		row := statusOf(name, generation, v1alpha1.PolicyStatus{ObservedGeneration: s.ObservedGeneration, Conditions: s.Conditions})
+		if row.Ready == metav1.ConditionTrue {
+			return
+		}
+		// An object without nodes of its own is programmed where it is ready.
+		row.Programmed = row.Ready
+		rows = append(rows, row)
+	}
+	for _, w := range workloads.Items {
+		add(v1alpha1.ShortExternalWorkload+"/"+w.Namespace+"/"+w.Name, w.Generation, w.Status)
+	}
+	for _, g := range groups.Items {
+		add(v1alpha1.ShortAddressGroup+"/"+g.Name, g.Generation, g.Status)
+	}
+	return rows, nil
 }
 
 // statusOf reads a policy's status. Conditions that speak of an earlier spec

@@ -181,8 +181,8 @@ func refusedWorkload(t *testing.T, p palisade, config *rest.Config) {
 
 func statusLive(t *testing.T, p palisade, config *rest.Config) {
 	stdout, stderr, code := p.run(t, "status", "-o", "json")
-	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 3 || !strings.Contains(stdout, `"policy":"rtp/shop/db"`) {
-		t.Errorf("before a controller: exit %d, %s%s; want 0 and all three Unknown", code, stdout, stderr)
+	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 5 || !strings.Contains(stdout, `"policy":"rtp/shop/db"`) {
+		t.Errorf("before a controller: exit %d, %s%s; want 0, and three policies and what they refer to Unknown", code, stdout, stderr)
 	}
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
@@ -199,6 +199,27 @@ func statusLive(t *testing.T, p palisade, config *rest.Config) {
 	for _, condition := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed, v1alpha1.ConditionReady} {
 		meta.SetStatusCondition(&policy.Status.Conditions, metav1.Condition{
 			Type: condition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRealized, Message: "in force on 1 node"})
+	}
+	// What policies refer to is listed as long as it is not ready.
+	var group v1alpha1.AddressGroup
+	var workload v1alpha1.ExternalWorkload
+	if err := errors.Join(c.Get(t.Context(), types.NamespacedName{Name: "partners"}, &group),
+		c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "billing"}, &workload)); err != nil {
+		t.Fatal(err)
+	}
+	for _, condition := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionReady} {
+		meta.SetStatusCondition(&group.Status.Conditions, metav1.Condition{
+			Type: condition, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRealized, Message: "in use"})
+		meta.SetStatusCondition(&workload.Status.Conditions, metav1.Condition{
+			Type: condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonAddressConflict, Message: "198.51.100.7 is taken"})
+	}
+	group.Status.ObservedGeneration, workload.Status.ObservedGeneration = group.Generation, workload.Generation
+	if err := errors.Join(c.Status().Update(t.Context(), &group), c.Status().Update(t.Context(), &workload)); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, _ = p.run(t, "status")
+	if !containsFields(stdout, "pew/shop/billing", "False", "False", "False", "AddressConflict") || strings.Contains(stdout, "pag/partners") {
+		t.Errorf("with a workload refused and a group in use, status shows\n%s", stdout)
 	}
 	policy.Status.ObservedGeneration = policy.Generation
 	policy.Status.Nodes = v1alpha1.NodeCounts{Desired: 1, Realized: 1}
