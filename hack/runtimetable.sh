@@ -8,5 +8,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t results < <(git ls-files --cached --others --exclude-standard '*/testdata/runtime-results*.jsonl' | sort)
+mapfile -t results < <(git ls-files --cached --others --exclude-standard '*/testdata/runtime-results*.jsonl' | LC_ALL=C sort)
 go run ./hack/runtimetable "$@" docs/runtime.md "${results[@]}"

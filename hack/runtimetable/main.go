@@ -172,6 +172,24 @@ func byVersion(a, b string) int {
 	return slices.Compare(x[:], y[:])
 }
 
+// shut counts what is stopped on every kernel: of the numbered rows, and of the further
+// cases, which have names.
+func shut(rows, kernels []string, cells map[[2]string]string) string {
+	var all, stopped [2]int
+	for _, row := range rows {
+		kind := 1
+		if strings.HasPrefix(row, "bypass-") {
+			kind = 0
+		}
+		all[kind]++
+		if !slices.ContainsFunc(kernels, func(k string) bool { return cells[[2]string{row, k}] != runtime.Stopped }) {
+			stopped[kind]++
+		}
+	}
+	return fmt.Sprintf("On each of these kernels (%s) %d of %d numbered rows and %d of %d further cases are shut; what is not says why.\n\n",
+		strings.Join(kernels, ", "), stopped[0], all[0], stopped[1], all[1])
+}
+
 // ways is the table of ways around by kernels.
 func ways(results []runtime.Result) string {
 	var kernels, order []string
@@ -195,6 +213,7 @@ func ways(results []runtime.Result) string {
 	}
 	slices.SortFunc(kernels, byVersion)
 	var b strings.Builder
+	b.WriteString(shut(order, kernels, cells))
 	b.WriteString("| Row | Way around | " + strings.Join(kernels, " | ") + " |\n|---|---|" + strings.Repeat("---|", len(kernels)) + "\n")
 	for _, row := range order {
 		fmt.Fprintf(&b, "| %s | %s |", row, what[row])

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +39,32 @@ func TestTables(t *testing.T) {
 	if got, want := ways(results), "| bypass-01 | a link | stopped | not stopped: so it is |\n"; !strings.Contains(got, want) {
 		t.Errorf("no %q in:\n%s", want, got)
 	}
+	further := append(results, runtime.Result{Kernel: "6.1", Row: "from", Result: runtime.Stopped}, runtime.Result{Kernel: "6.12", Row: "from", Result: runtime.Stopped},
+		runtime.Result{Kernel: "6.1", Row: "roots", Result: runtime.Stopped}) // not tested on the other
+	if got, want := ways(further), "(6.1, 6.12) 0 of 1 numbered rows and 1 of 2 further cases are shut"; !strings.Contains(got, want) {
+		t.Errorf("no %q in:\n%s", want, got)
+	}
 	if _, err := put("# Page\n", "rules", ""); err == nil {
 		t.Error("a page without marks is taken")
+	}
+}
+
+// TestPageIsFresh: docs/runtime.md says what the tests found that are on record.
+func TestPageIsFresh(t *testing.T) {
+	root := filepath.Join("..", "..")
+	var files []string
+	for _, pattern := range []string{"*/testdata", "*/*/testdata", "*/*/*/testdata"} {
+		some, err := filepath.Glob(filepath.Join(root, pattern, "runtime-results*.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, some...)
+	}
+	slices.Sort(files)
+	if len(files) == 0 {
+		t.Fatal("nothing is on record")
+	}
+	if err := run(filepath.Join(root, "docs", "runtime.md"), files, true); err != nil {
+		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -65,6 +66,7 @@ func run(out string, rounds, repeat int) error {
 	fmt.Println("nanoseconds per answer about a path of 60 bytes, best round; over: above the program that only chooses the path")
 	fmt.Printf("%8s %8s %8s %8s %8s %8s %8s %8s %10s\n", "rules", "paths", "judge", "over", "subject", "draw", "empty", "denied", "KiB/side")
 	var all []measurement
+	var grown error
 	for _, hit := range []bool{true, false} {
 		var first measurement
 		for _, rules := range []int{10, 1000, 100_000} {
@@ -82,9 +84,10 @@ func run(out string, rounds, repeat int) error {
 		last := all[len(all)-1]
 		fmt.Printf("%8s %8s %.2f times from 10 to 100k rules (%.2f over the choice of a path); %.1f times the empty program\n", "", last.Paths,
 			last.Judge/first.Judge, last.over()/first.over(), last.Judge/last.Empty)
+		grown = errors.Join(grown, flat(first, last))
 	}
 	if out == "" {
-		return nil
+		return grown
 	}
 	b, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
@@ -93,7 +96,22 @@ func run(out string, rounds, repeat int) error {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(out, append(b, '\n'), 0o644)
+	return errors.Join(os.WriteFile(out, append(b, '\n'), 0o644), grown)
+}
+
+// mostGrowth is how much longer an answer may take with 100k rules than with 10. How many
+// lines a path is looked up in does not depend on how many there are.
+const mostGrowth = 1.5
+
+// errGrows says that the time of an answer depends on how many rules there are.
+var errGrows = errors.New("an answer takes longer with more rules than it may")
+
+// flat compares the answer itself, without the choice of a path: that would only hide growth.
+func flat(few, many measurement) error {
+	if growth := many.over() / few.over(); growth > mostGrowth || few.over() <= 0 {
+		return fmt.Errorf("%s paths: %.2f times from %d to %d rules, at most %.1f: %w", few.Paths, growth, few.Rules, many.Rules, mostGrowth, errGrows)
+	}
+	return nil
 }
 
 // samples is how many paths are chosen from.
