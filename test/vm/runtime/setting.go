@@ -8,6 +8,7 @@ const (
 	Dash    = "/usr/bin/dash" // a shell with libraries
 	Runc    = "/usr/sbin/runc"
 	Loader  = "/lib64/ld-linux-x86-64.so.2"
+	CLI     = "/bin/palisade" // where a test needs it
 	LibC    = "/lib/x86_64-linux-gnu/libc.so.6"
 	// Module is a kernel module that no test needs otherwise.
 	Module = "/modules/nft_masq.ko"
