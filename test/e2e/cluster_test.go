@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ var target struct {
 	kind, kubectl, kubeconfig string
 	probe                     string // the image of the pods
 	nodes                     map[string]string
+	agents                    int // how many nodes there are, with those that take no pod
 }
 
 // place is what the cluster calls the node that the tests call n1 or n2.
@@ -84,18 +86,25 @@ if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); e
 program=$(type -P kubectl) || program=$(hack/cluster/cluster bin)/kubectl
 export KUBECONFIG
 printf '%s\n' "$TARGET" "$program" "$KUBECONFIG" "$(image_name probe)"
-target_nodes`)
+target_nodes
+"$program" get nodes --selector kubernetes.io/os=linux -o name | wc -l`)
 	cmd.Dir, cmd.Stderr = repo, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return fmt.Errorf("which cluster: %w", err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if len(lines) != 6 {
+	if len(lines) != 7 {
 		return fmt.Errorf("which cluster: target.sh said %q", out)
 	}
 	target.kind, target.kubectl, target.kubeconfig, target.probe = lines[0], lines[1], lines[2], lines[3]
+	if lines[4] == lines[5] {
+		return fmt.Errorf("the tests need two nodes that take pods: there is only %s", lines[4])
+	}
 	target.nodes = map[string]string{"n1": lines[4], "n2": lines[5]}
+	if target.agents, err = strconv.Atoi(lines[6]); err != nil {
+		return fmt.Errorf("how many nodes: %w", err)
+	}
 	return nil
 }
 

@@ -86,7 +86,7 @@ func sameDigests(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if len(agents) != 2 {
+		if len(agents) != target.agents {
 			return fmt.Errorf("agents: %v", agents)
 		}
 		for agent, node := range agents {
