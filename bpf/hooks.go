@@ -12,6 +12,7 @@ const (
 	MapUnplaced      = "unplaced"
 	MapProcesses     = "processes"
 	MapScripts       = "scripts"
+	MapAgent         = "agent"
 	MapSettings      = "settings"
 	MapRuntimeEvents = "runtime_events"
 	MapScratches     = "scratches"

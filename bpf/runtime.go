@@ -128,7 +128,9 @@ type RuntimeHeader struct {
 	SlotUnresolvable uint32
 	Rules            uint32
 	RateBase         uint32
-	Reserved         [2]uint64
+	Node             uint32 // the number of the node's own kind plus one; 0: it has no rules
+	Pad              uint32
+	Reserved         uint64
 }
 
 // How many lines keys take: for each 64 bytes of a text one for either lane, and one

@@ -87,7 +87,11 @@ type podNamer struct {
 	pods    map[bpf.Key6]events.Pod
 }
 
+// pod is nil for what is the node's own.
 func (p *podNamer) pod(uid bpf.Key6) *events.Pod {
+	if uid == layout.PodKey(snapshot.RuntimeNodeUID) {
+		return nil
+	}
 	select {
 	case <-p.seen:
 		p.pods = nil
@@ -279,7 +283,7 @@ func (p *Pinned) Operations(ctx context.Context, a *Agent, hub *flows.Hub) error
 		return nil
 	}
 	r := newRecorder(a, p)
-	known := func(uid bpf.Key6) bool { return r.pods.pod(uid).Name != "" }
+	known := func(uid bpf.Key6) bool { pod := r.pods.pod(uid); return pod != nil && pod.Name != "" }
 	return p.runtime.Read(ctx, known, func(rec runtime.Record) {
 		if e, ok := r.event(rec); ok {
 			hub.Publish(e)

@@ -15,6 +15,7 @@ struct qstr {
 struct user_namespace;
 
 struct super_block {
+	__u32 s_dev;
 	unsigned long s_magic;
 	struct user_namespace *s_user_ns;
 };
@@ -33,6 +34,8 @@ struct inode {
 	unsigned int i_nlink;
 	__u32 i_rdev;
 	struct super_block *i_sb;
+	unsigned long i_ino;
+	__u32 i_generation;
 };
 
 struct dentry {

@@ -43,17 +43,6 @@ static __always_inline int needed(const struct rt_subject *s, __u32 section)
 }
 
 /*
- * A process that a host process is putting here just now: it is in the cgroup before the
- * tracepoint says so. Every other process of a container has a record, and either another
- * mount namespace than its parent or a parent in the container.
- */
-static __always_inline int arrives(struct task_struct *task)
-{
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
-	return mounts_of(task) == mounts_of(parent) && !bound_to(cgroup_of(parent));
-}
-
-/*
  * Takes a scratch and fills in who asks: its number, NOBODYS if nothing can come of it,
  * or NO_ROOM.
  */
@@ -61,18 +50,25 @@ __noinline int begin(__u32 asked)
 {
 	__u32 section = asked & 3;
 	struct task_struct *task = bpf_get_current_task_btf();
+	__u32 side = asked & BEGIN_ON_SIDE ? asked / (2 * BEGIN_ON_SIDE) : active_side();
 	struct bound *b = bound_to(cgroup_of(task));
-	if (!b)
+	if (!b && !rt_node_has_rules(side))
 		return NOBODYS;
 	struct process *p = process_of(task);
-	if (!p && arrives(task))
+	int node = is_nodes(task, b, p);
+	struct rt_container container = {};
+	if (node) {
+		if (task->flags & TASK_OF_KERNEL || (p && p->flags & PROCESS_AGENT))
+			return NOBODYS;
+	} else if (p && p->flags & PROCESS_SETUP && !(asked & BEGIN_EXEC)) {
 		return NOBODYS;
-	if (p && p->flags & PROCESS_SETUP && (!(asked & BEGIN_EXEC) || p->host == mounts_of(task)))
-		return NOBODYS;
-	struct rt_container container = b->container;
+	} else if (b) {
+		container = b->container;
+	}
 	struct rt_subject subject;
-	__u32 side = asked & BEGIN_ON_SIDE ? asked / (2 * BEGIN_ON_SIDE) : active_side();
 	int known = rt_subject_on(&subject, &container, side);
+	if (node && known < 0)
+		return NOBODYS;
 	__u64 asks = setting();
 	int unknown = known < 0 && asked & BEGIN_EXEC && asks & RT_DENY_UNKNOWN;
 	if (!needed(&subject, section) && !unknown && !(asks >> section & 1))
@@ -84,14 +80,13 @@ __noinline int begin(__u32 asked)
 	if (!s)
 		return NO_ROOM;
 	s->subject = subject;
-	if (p) {
-		s->chain = p->chain;
-	} else {
-		/* There was no memory to remember it: what it descends from is not known. */
-		__builtin_memset(&s->chain, 0, sizeof(s->chain));
+	__builtin_memset(&s->chain, 0, sizeof(s->chain));
+	if (!p) /* There was no memory to remember it: what it descends from is not known. */
 		s->chain.flags = RT_CHAIN_OVERFLOW;
-	}
+	else if (node || !(p->flags & PROCESS_SETUP)) /* or it has run nothing in the container */
+		s->chain = p->chain;
 	s->unknown = unknown;
+	s->exempt = 0;
 	s->executes = asked & BEGIN_EXEC;
 	s->quiet = s->used.generation = 0;
 	__builtin_memset(&s->event.query, 0, sizeof(s->event.query));
@@ -116,7 +111,13 @@ __noinline int find_object(__u32 number)
 		q->flags |= RT_UNRESOLVABLE;
 	s->event.path_length = s->path.length;
 	q->origin = origin_of(&s->path, (void *)mnt, (void *)inode, (void *)mounts_of(task));
+	/* A node has every namespace's mounts: what runs containers goes from one to another. */
+	if (rt_is_node(&s->event.container) && q->origin == RT_OUTSIDE)
+		q->origin = RT_MODIFIED;
 	q->owner = 0;
+	/* Who runs it cannot be known as the agent before: no rule of nodes keeps it from starting. */
+	if (q->section == RT_EXECUTABLES && rt_is_node(&s->event.container))
+		s->exempt = runs_agent((void *)inode);
 	if (inode) {
 		__u32 user = BPF_CORE_READ((struct inode *)inode, i_uid.val);
 		__u32 acts = BPF_CORE_READ(task, cred, fsuid.val);
@@ -357,6 +358,10 @@ static __always_inline int settle(long (*step)(__u64 i, __u32 *number), __u32 nu
 	struct scratch *s = scratch_at(number & (SCRATCHES - 1));
 	if (!s)
 		return 1;
+	if (s->exempt) {
+		give_scratch(s);
+		return 0;
+	}
 	s->event.answer.enforced = s->event.answer.staged = RT_NOTHING;
 	s->left = s->event.query.operations;
 	s->next = 0;

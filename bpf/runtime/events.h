@@ -109,6 +109,7 @@ struct scratch {
 	__u32 next; /* the rule set that judges next */
 	__u32 executes; /* whether this is an exec */
 	__u64 quiet; /* no record, whatever the answer */
+	__u64 exempt; /* the agent's file, which starts on any node */
 	/* The object at hand. Only numbers can be given to functions that are checked once. */
 	__u64 mnt;
 	__u64 dentry;

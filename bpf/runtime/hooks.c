@@ -50,7 +50,7 @@ static __always_inline void note_script(struct linux_binprm *bprm)
 	struct scripts *known = bpf_task_storage_get(&scripts, task, NULL, 0);
 	if (known && bprm->interp == bprm->filename)
 		known->count = 0; /* of an execution that came to nothing */
-	if (bprm->buf[0] != '#' || bprm->buf[1] != '!' || !bound_to(cgroup_of(task)))
+	if (bprm->buf[0] != '#' || bprm->buf[1] != '!')
 		return;
 	if (!known)
 		known = bpf_task_storage_get(&scripts, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -154,13 +154,43 @@ out:
 	return 0;
 }
 
+/* Who asks for all processes is the agent. In a pod it is no process of the node. */
+static __always_inline void note_agent(void)
+{
+	__u32 zero = 0;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	struct agent_file *known = bpf_map_lookup_elem(&agent, &zero);
+	if (!known)
+		return;
+	if (inode && !bound_to(cgroup_of(task)))
+		*known = file_of(inode);
+	else
+		known->number = 0;
+}
+
+/* Whether what was found is the node's, and the agent's. */
+static __always_inline void note_place(struct process *p, int node, struct file *file)
+{
+	if (!node) {
+		if (p->flags & PROCESS_NODE)
+			p->flags = PROCESS_FOUND; /* its cgroup had found no room */
+		return;
+	}
+	if (!p->flags && !p->chain.count)
+		p->flags = PROCESS_NODE;
+	if (file && p->flags & PROCESS_NODE && runs_agent(BPF_CORE_READ(file, f_inode)))
+		p->flags |= PROCESS_AGENT;
+}
+
 /* Cgroups and processes that were there before anybody watched. */
 SEC("iter/task")
 int palisade_existing(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	if (!task)
+	if (!task || task->flags & TASK_OF_KERNEL)
 		return 0;
+	note_agent();
 	struct cgroup *cgroup = cgroup_of(task);
 	int number = take_scratch();
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
@@ -174,19 +204,20 @@ int palisade_existing(struct bpf_iter__task *ctx)
 		tell_cgroup(s, &fresh, bind_upwards(cgroup, name, &fresh));
 		b = bound_to(cgroup);
 	}
-	if (!b)
-		goto out;
 	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!p || p->flags & PROCESS_SETUP || (p->chain.count && !(p->flags & PROCESS_FOUND)))
+	if (!p)
+		goto out;
+	struct file *file = BPF_CORE_READ(task, mm, exe_file);
+	note_place(p, !b || (p->flags & PROCESS_NODE && arrives(task)), file);
+	if (p->flags & PROCESS_SETUP || (p->chain.count && !(p->flags & PROCESS_FOUND)))
 		goto out;
 	p->flags |= PROCESS_FOUND;
 	struct rt_chain *chain = &s->chain;
 	__builtin_memset(chain, 0, sizeof(*chain));
 	struct task_struct *parent = task->real_parent;
 	struct process *above = parent ? bpf_task_storage_get(&processes, parent, NULL, 0) : NULL;
-	if (above)
+	if (above && !((above->flags ^ p->flags) & PROCESS_NODE))
 		*chain = above->chain;
-	struct file *file = BPF_CORE_READ(task, mm, exe_file);
 	if (file && !resolve_path(&s->path, &s->backwards, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry)))
 		run(chain, rt_fingerprint(&s->path));
 	p->chain = *chain;
@@ -233,11 +264,16 @@ int BPF_PROG(palisade_cgroup_attach_task, struct cgroup *cgroup, const char *pat
 	if (!bound_to(here) && !bind_late((__u64)here))
 		return 0;
 	struct task_struct *by = bpf_get_current_task_btf();
-	if (bpf_task_storage_get(&processes, task, NULL, 0))
+	struct process *p = bpf_task_storage_get(&processes, task, NULL, 0);
+	if (p && !(p->flags & PROCESS_NODE))
 		return 0; /* it was in a container before */
 	int inside = by != task && bound_to(cgroup_of(by));
-	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (p && !inside) {
+	if (!p)
+		p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (p && inside) {
+		p->flags = 0;
+		__builtin_memset(&p->chain, 0, sizeof(p->chain));
+	} else if (p) {
 		p->flags = PROCESS_SETUP;
 		/* Who comes by itself may have left the host's namespace before: all that it executes is judged. */
 		p->host = by == task ? 0 : mounts_of(by);
@@ -248,18 +284,23 @@ int BPF_PROG(palisade_cgroup_attach_task, struct cgroup *cgroup, const char *pat
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(palisade_sched_process_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct cgroup *here = cgroup_of(child), *there = cgroup_of(parent);
-	if (!bound_to(here) && (here == there || !bind_late((__u64)here)))
+	if (child->flags & TASK_OF_KERNEL)
 		return 0;
+	struct cgroup *here = cgroup_of(child), *there = cgroup_of(parent);
+	int inside = bound_to(here) || (here != there && bind_late((__u64)here));
 	struct process *p = bpf_task_storage_get(&processes, parent, NULL, 0);
 	struct process *c = bpf_task_storage_get(&processes, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!c)
 		return 0;
 	if (p) {
 		c->chain = p->chain;
-		c->flags = p->flags;
+		/* What its parent is found to have run, it is said to have run here. */
+		c->flags = p->chain.count ? p->flags & ~PROCESS_FOUND : p->flags;
 		c->host = p->host;
 	} else if (!bound_to(there)) {
+		c->flags = PROCESS_NODE;
+	}
+	if (inside && c->flags & PROCESS_NODE) {
 		/* A process of the host made it right here. */
 		c->flags = PROCESS_SETUP;
 		c->host = mounts_of(parent);
@@ -288,17 +329,23 @@ __noinline int remember(__u32 number)
 
 static __always_inline int executed(struct task_struct *task, struct linux_binprm *bprm)
 {
-	if (!bound_to(cgroup_of(task)))
-		return 0;
+	struct bound *b = bound_to(cgroup_of(task));
 	struct process *p = bpf_task_storage_get(&processes, task, NULL, 0);
-	/* A record of its own would keep the tracepoint from saying that this is the runtime. */
-	if (!p && arrives(task))
-		return 0;
-	if (!p)
+	int node = is_nodes(task, b, p);
+	if (!p) {
 		p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!p || (p->flags & PROCESS_SETUP && p->host == mounts_of(task)))
-		return 0;
-	p->flags &= ~PROCESS_SETUP;
+		if (!p)
+			return 0;
+		/* The tracepoint will say of one that arrives that this is the runtime. */
+		p->flags = node ? PROCESS_NODE : 0;
+	}
+	p->flags &= ~PROCESS_AGENT;
+	if (p->flags & PROCESS_NODE && runs_agent(bprm->file->f_inode))
+		p->flags |= PROCESS_AGENT;
+	if (!node && p->flags & PROCESS_SETUP) {
+		p->flags &= ~PROCESS_SETUP;
+		__builtin_memset(&p->chain, 0, sizeof(p->chain));
+	}
 	int number = take_scratch();
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
 	if (!s) {
@@ -334,14 +381,16 @@ int BPF_PROG(palisade_sched_process_exit, struct task_struct *task)
 	if (!p || !(p->flags & PROCESS_TOLD))
 		return 0;
 	struct bound *b = bound_to(cgroup_of(task));
-	int number = b ? take_scratch() : -1;
+	int number = take_scratch();
 	struct scratch *s = number < 0 ? NULL : scratch_at(number);
 	if (!s)
 		return 0;
 	struct rt_event *e = &s->event;
 	__builtin_memset(&e->query, 0, sizeof(e->query));
 	e->answer.enforced = e->answer.staged = RULE_NONE;
-	e->container = b->container;
+	__builtin_memset(&e->container, 0, sizeof(e->container));
+	if (b)
+		e->container = b->container;
 	e->kind = RT_EVENT_EXIT;
 	e->backend = backends[RT_EXECUTABLES];
 	e->exit_code = task->exit_code;

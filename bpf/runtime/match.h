@@ -668,6 +668,24 @@ static __always_inline __u32 rt_find_words(void *side, const struct rt_header *h
 	return rt_find(side, h, &key);
 }
 
+static __always_inline int rt_is_node(const struct rt_container *c)
+{
+	return !(c->uid_high | c->uid_low);
+}
+
+/* Whether a side has rules about what is the node's own: most have none. */
+static __always_inline int rt_node_has_rules(__u32 number)
+{
+	void *side = side_of(number & 1);
+	if (!side)
+		return 0;
+	const struct edges *edges = line(side, 1);
+	if (!edges->reserved[0])
+		return 0;
+	const struct rt_header *h = line(side, edges->reserved[0]);
+	return h->node != 0;
+}
+
 /*
  * The rule sets of a container on a side: 1 if there are any, 0 if there are none, -1 if
  * the snapshot does not know the pod.
@@ -685,7 +703,7 @@ __noinline int rt_subject_on(struct rt_subject *s, const struct rt_container *c,
 	if (!s->header)
 		return -1;
 	const struct rt_header *h = line(side, s->header);
-	__u32 pod = rt_find_words(side, h, c->uid_high, c->uid_low, 0, RT_KIND_POD);
+	__u32 pod = rt_is_node(c) ? h->node : rt_find_words(side, h, c->uid_high, c->uid_low, 0, RT_KIND_POD);
 	if (!pod)
 		return -1;
 	const struct rt_kind_line *k = line(side, h->subject_base + pod - 1);

@@ -128,7 +128,9 @@ struct rt_header {
 	__u32 slot_unresolvable;
 	__u32 rules;	     /* how many rule sets there are; 0: nothing to judge */
 	__u32 rate_base;     /* by slot, events a second; 0: there are none */
-	__u64 reserved[2];
+	__u32 node;	     /* the number of the node's own kind plus one; 0: it has no rules */
+	__u32 pad;
+	__u64 reserved;
 };
 
 /*
@@ -296,7 +298,7 @@ struct rt_chain {
 	__u64 executable[RT_CHAIN]; /* its own first */
 };
 
-/* Which container a cgroup is. */
+/* Which container a cgroup is; all zero is the node itself, outside of pods. */
 struct rt_container {
 	__u64 uid_high;
 	__u64 uid_low;

@@ -29,11 +29,10 @@ type Outcome struct {
 	Older      bool // an earlier spec is in force instead
 	// Counter is the first published state that holds what is in force.
 	Counter publish.Counter
-	// Audit, External, Hosts and ExpiresAt are those of the spec in force; External and
-	// Hosts say that its subject is external workloads, or processes of nodes themselves.
+	// Audit, External and ExpiresAt are those of the spec in force; External says that its
+	// subject is external workloads.
 	Audit     bool
 	External  bool
-	Hosts     bool
 	ExpiresAt time.Time
 	// Network says that it has rules about packets, Sections which runtime sections
 	// it has, Asks what their rules need a node to judge, and Prevent that these need

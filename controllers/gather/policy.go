@@ -126,7 +126,6 @@ func (o *Outcome) describe(p *policy) {
 	}
 	o.Audit = p.model.Mode == model.Audit
 	o.External = p.model.Subject.Kind == model.EndpointExternal
-	o.Hosts = p.model.Subject.Kind == model.EndpointNode
 	o.Network = len(p.model.Ingress)+len(p.model.Egress) > 0 || p.model.IsolateIngress || p.model.IsolateEgress
 	o.Sections, o.Asks, o.Prevent = nil, [model.Sections][]Ask{}, false
 	if r := p.model.Runtime; r != nil {

@@ -118,13 +118,13 @@ func denies(m *model.Policy) bool {
 
 // TestWhomNobodyEnforces: the outcome says of which subjects no agent judges anything.
 func TestWhomNobodyEnforces(t *testing.T) {
-	for kind, want := range map[model.EndpointKind][2]bool{
-		model.EndpointPod: {false, false}, model.EndpointExternal: {true, false}, model.EndpointNode: {false, true},
+	for kind, want := range map[model.EndpointKind]bool{
+		model.EndpointPod: false, model.EndpointExternal: true, model.EndpointNode: false,
 	} {
 		p := policy{inForce: record(t, upstream(1, "10.0.0.0/8")), model: model.Policy{Subject: model.Subject{Kind: kind}}}
 		p.outcome.describe(&p)
-		if got := [2]bool{p.outcome.External, p.outcome.Hosts}; got != want {
-			t.Errorf("subject of kind %v: external and hosts are %v, want %v", kind, got, want)
+		if got := p.outcome.External; got != want {
+			t.Errorf("subject of kind %v: external is %v, want %v", kind, got, want)
 		}
 	}
 }

@@ -124,9 +124,6 @@ func inForce(f *Facts, nodes []Node, settled, unready bool) outcome {
 	if f.External {
 		return outcome{metav1.ConditionFalse, v1alpha1.ReasonNoEnforcer, "selects external workloads, and no agent runs on them"}
 	}
-	if f.Hosts {
-		return outcome{metav1.ConditionFalse, v1alpha1.ReasonNoEnforcer, "selects nodes, and agents judge only the processes of pods yet"}
-	}
 	if len(f.Nodes) == 0 {
 		return outcome{metav1.ConditionTrue, v1alpha1.ReasonNoSubjects, mode(f, "selects endpoints that no node hosts yet")}
 	}

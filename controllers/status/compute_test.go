@@ -61,8 +61,6 @@ func TestConditions(t *testing.T) {
 		"no subjects":                 {with(facts(), func(f *Facts) { f.Endpoints = 0 }), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects"},
 		"subjects without a node":     {facts(), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects"},
 		"external workloads":          {with(facts(), func(f *Facts) { f.External = true }), "Accepted=True/Accepted Programmed=False/NoEnforcer Ready=False/NoEnforcer Stalled=True/NoEnforcer"},
-		"nodes themselves":            {with(facts(node("a", Realized)), func(f *Facts) { f.Hosts = true }), "Accepted=True/Accepted Programmed=False/NoEnforcer Ready=False/NoEnforcer Stalled=True/NoEnforcer"},
-		"nodes themselves, audit":     {with(facts(node("a", Realized)), func(f *Facts) { f.Hosts, f.Audit = true, true }), "Accepted=True/Accepted Programmed=False/NoEnforcer Ready=False/NoEnforcer Stalled=True/NoEnforcer"},
 		"audit":                       {with(facts(node("a", Realized)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=True/Observing Ready=True/Observing"},
 		"audit, waiting":              {with(facts(node("a", Waiting)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending"},
 		"not yet expired":             {with(facts(node("a", Realized)), func(f *Facts) { f.ExpiresAt = now.Add(time.Second) }), ok},

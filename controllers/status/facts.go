@@ -58,7 +58,6 @@ type Facts struct {
 	ExpiresAt  time.Time // zero: never
 	Endpoints  int
 	External   bool // the subject is external workloads, which no node hosts
-	Hosts      bool // the subject is processes of nodes themselves, which no agent judges
 	// Snapshot is the counter of the first published state that holds the spec.
 	Snapshot int64
 	Nodes    []Node // sorted by name

@@ -136,7 +136,7 @@ func (r *Policies) facts(ctx context.Context, ref model.PolicyRef, o gather.Outc
 	f := Facts{
 		Now: r.Clock.Now(), Generation: o.Generation,
 		Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message, Older: o.Older},
-		Audit:   o.Audit, External: o.External, Hosts: o.Hosts, ExpiresAt: o.ExpiresAt,
+		Audit:   o.Audit, External: o.External, ExpiresAt: o.ExpiresAt,
 		Endpoints: subjects.Endpoints, Snapshot: int64(o.Counter),
 		Exceptions: o.Exceptions,
 	}

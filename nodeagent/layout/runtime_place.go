@@ -317,6 +317,16 @@ func (l *Layout) emitRates() {
 	}
 }
 
+// nodeKind is what the row of the node itself says, where it costs
+// processes outside of pods least; 0 if there are no rules about them.
+func (l *Layout) nodeKind() uint32 {
+	kind, ok := l.store.runtimeKind(snapshot.RuntimeNodeUID)
+	if !ok {
+		return 0
+	}
+	return l.n.runtimeKinds[kind] + 1
+}
+
 // emitRuntimeHeader writes where the tables are.
 func (l *Layout) emitRuntimeHeader() {
 	im := l.im
@@ -326,7 +336,7 @@ func (l *Layout) emitRuntimeHeader() {
 		RowBase: im.rtRows.base, RowMask: im.rtRows.lines - 1, RulesetBase: im.rtRulesets.base,
 		SubjectBase: im.rtSubjects.base, HeapBase: im.rtHeap.base,
 		SlotDefault: uint32(l.n.runtimeDefault), SlotUnresolvable: uint32(l.n.runtimeUnresolvable),
-		Rules: uint32(len(l.n.runtimeIDs)), RateBase: im.rtRates.base,
+		Rules: uint32(len(l.n.runtimeIDs)), RateBase: im.rtRates.base, Node: l.nodeKind(),
 	}
 	im.set(im.rtHeader.base, line)
 }

@@ -107,7 +107,7 @@ type Runtime struct {
 }
 
 // stateMaps outlive programs: what is known of cgroups and processes, and what is told.
-var stateMaps = []string{bpf.MapContainers, bpf.MapUnbound, bpf.MapUnplaced, bpf.MapProcesses, bpf.MapScripts, bpf.MapSettings, bpf.MapRuntimeEvents}
+var stateMaps = []string{bpf.MapContainers, bpf.MapUnbound, bpf.MapUnplaced, bpf.MapProcesses, bpf.MapScripts, bpf.MapAgent, bpf.MapSettings, bpf.MapRuntimeEvents}
 
 // Open finds out what the kernel can do, and opens or makes the pinned maps. Nothing is
 // judged until programs take their place.

@@ -38,6 +38,31 @@ test_clusterwide[note] if {
 	reasons(r53_system.violations) == tc.want with input as cwp(tc.subject) with palisade.namespaces as selected
 }
 
+isolation(subject, more) := {"kind": "ClusterwidePolicy", "object": {
+	"metadata": {"name": "p"},
+	"spec": object.union({"subject": subject, "runtime": {"minimumBackend": "Any", "files": {"default": "Deny"}, "network": {"default": "Accept"}}}, more),
+}}
+
+fields(violations) := {v.field | some v in violations}
+
+test_isolation[note] if {
+	some note, tc in {
+		"of nodes": {"subject": {"nodes": {}}, "more": {}, "want": {"spec.runtime.files.default"}},
+		"of nodes, in Audit": {"subject": {"nodes": {}}, "more": {"mode": "Audit"}, "want": set()},
+		"of pods": {"subject": {"namespaces": {}}, "more": {}, "want": set()},
+	}
+	fields(r53_system.violations) == tc.want with input as isolation(tc.subject, tc.more) with palisade.namespaces as selected
+}
+
+test_isolation_opt_in if {
+	opted := json.patch(isolation({"nodes": {}}, {}), [{
+		"op": "add",
+		"path": "/object/metadata/annotations",
+		"value": {"policy.palisade.dev/allow-kill-in-system": "true"},
+	}])
+	count(r53_system.violations) == 0 with input as opted with palisade.namespaces as selected
+}
+
 test_opt_in if {
 	opted := json.patch(cwp({"namespaces": {}}), [{
 		"op": "add",
