@@ -167,15 +167,29 @@ type ClusterwidePolicySubject struct {
 	// externalWorkloads selects ExternalWorkload objects by their labels and
 	// their namespace's. No node hosts an external workload: such a policy is
 	// compiled and explained, and Programmed is False with reason NoEnforcer
-	// until an agent runs on the workload itself.
+	// until an agent runs on the workload itself. A host outside of the cluster
+	// on which palisade apply runs is a node there: nodes selects it.
 	//
 	// +optional
 	ExternalWorkloads *NamespacedExternalWorkloads `json:"externalWorkloads,omitempty"`
 
 	// nodes selects nodes by their labels, for runtime alone: the processes of
-	// the host itself, outside of every pod. {} selects every node. No agent
-	// judges these yet: such a policy is compiled, explained and replayed, denies
-	// nothing and observes nothing, and Programmed is False with reason NoEnforcer.
+	// the host itself, which are in the cgroup of no pod. {} selects every node.
+	// The first process, the kubelet, the container runtime, whoever logs in,
+	// and containers that the kubelet did not start are among them; kernel
+	// threads are not, nor is the agent: whatever a policy denies, it runs and
+	// can be started again from its own file. Which process comes first is of no
+	// account, nor which user it has.
+	//
+	// Paths are those in the mount namespace of which the file's mount is, so
+	// that a service with mounts of its own is judged by what it sees. A node has
+	// no image: its files count as Modified, or as Image where its root is an
+	// overlay; Memory is what it is in a container; nothing is Outside. The
+	// container runtime's own process that starts a container is the node's until
+	// it leaves the namespace of mounts with which it came, is judged by nobody
+	// while it sets the container up, and is the container's from its next
+	// execution on. Whoever may write to the cgroup file system can put a process
+	// into a pod's cgroup, where the pod's rules judge it and the node's do not.
 	//
 	// +optional
 	Nodes *LabelSelector `json:"nodes,omitempty"`

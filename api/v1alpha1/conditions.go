@@ -121,7 +121,6 @@ const (
 	ReasonDatapathBypassed = "DatapathBypassed"
 
 	// ReasonNoEnforcer: nothing enforces the policy. Its subject is external
-	// workloads, which no node hosts and on which no agent runs; or nodes, of
-	// whose own processes, outside of pods, agents judge none yet.
+	// workloads, which no node hosts and on which no agent runs.
 	ReasonNoEnforcer = "NoEnforcer"
 )

@@ -237,7 +237,7 @@ int BPF_PROG(palisade_cgroup_rmdir, struct cgroup *cgroup, const char *path)
 
 /*
  * Binds a cgroup that is older than the programs, and empty until now: nobody found it.
- * 1 if it is bound.
+ * 1 if it is bound now.
  */
 __noinline int bind_late(__u64 at)
 {
@@ -252,7 +252,7 @@ __noinline int bind_late(__u64 at)
 	struct cgroup *container = bind_upwards(cgroup, name, &fresh);
 	tell_cgroup(s, &fresh, container);
 	give_scratch(s);
-	return container != NULL;
+	return bound_to(cgroup) != NULL;
 }
 
 SEC("tp_btf/cgroup_attach_task")

@@ -49,6 +49,9 @@ func (r runtimeReader) find(key bpf.Key6) uint32 {
 // subject lists the numbers of the rule sets of a container.
 func (r runtimeReader) subject(uid, container string) (sets []uint32, known bool) {
 	pod := r.find(r.sec.words(bpf.RuntimeKeyPod, 0, PodKey(uid)))
+	if uid == snapshot.RuntimeNodeUID {
+		pod = r.h.Node // one word says that there are no rules about the node itself
+	}
 	if pod == 0 {
 		return nil, false
 	}

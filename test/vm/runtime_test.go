@@ -46,7 +46,7 @@ func TestRuntime(t *testing.T) {
 			t.Parallel() // a machine keeps one processor busy
 			m := m
 			m.Disk = filepath.Join(t.TempDir(), "disk")
-			console := run(t, version, []string{"TestPolicies"}, runtimeTests, m)
+			console := run(t, version, []string{"TestNode", "TestPolicies"}, runtimeTests, m)
 			tellLines(version, console)
 			results, err := runtime.ParseResults(console)
 			if err != nil {
