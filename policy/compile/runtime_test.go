@@ -279,6 +279,9 @@ func TestRuntimeNodes(t *testing.T) {
 	if got := containers(t, c, kindOf(t, c, "uid of a")); got != "" {
 		t.Errorf("a pod on it: %s", got)
 	}
+	if got := c.Subjects(p.Ref); got.Endpoints != 1 || !slices.Equal(got.Nodes, []model.NodeName{"n"}) {
+		t.Errorf("where the policy has to be in force: %+v", got)
+	}
 	c.DeletePolicy(p.Ref)
 	wantTables(t, "without the policy", c.Commit().Nodes["n"], map[snapshot.Table]int{
 		snapshot.TableRule: 2, snapshot.TableRuntimeRule: 1, snapshot.TableRuntimeRuleset: 1, snapshot.TableRuntimeSubject: 1, snapshot.TableRuntimePod: 1,
