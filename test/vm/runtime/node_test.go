@@ -195,7 +195,7 @@ func nodeRecords(t *testing.T, a *agent) {
 		}
 		for _, line := range bytes.Split(data, []byte("\n")) {
 			var e events.Event
-			if json.Unmarshal(line, &e) != nil || e.Policy != "node-files" || e.Verdict != flows.Deny {
+			if json.Unmarshal(line, &e) != nil || !strings.HasSuffix(e.Policy, "/node-files") || e.Verdict != flows.Deny {
 				continue
 			}
 			if e.Pod != nil || e.Container != nil || e.Node != Node || e.File == nil || !strings.HasSuffix(e.File.Path, "/secret") {
