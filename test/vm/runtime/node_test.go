@@ -54,6 +54,12 @@ var nodeRows = []Row{
 	},
 }
 
+// shell is what nobody who descends from it may read a file by.
+const shell = "/rows/shell"
+
+// descends has no attacks: whoever reads does so by a program that may.
+var descends = Row{Name: "node-descends", Spec: `files: {rules: [{name: secret, action: Deny, operations: [Read], paths: [/rows/descends], from: [` + shell + `]}]}`}
+
 // nodeManifest is the row's policy about nodes.
 func nodeManifest(t *testing.T, r Row) string {
 	t.Helper()
@@ -132,7 +138,7 @@ func TestNode(t *testing.T) {
 		}
 	}
 	with := manifests
-	for _, r := range nodeRows {
+	for _, r := range append(slices.Clip(nodeRows), descends) {
 		with += nodeManifest(t, r)
 	}
 	a.enforce(with)
@@ -183,6 +189,18 @@ func fromOnNode(t *testing.T) {
 	secret := nodeRows[at].Dir("read") + "/secret"
 	if out, err := exec.Command(Busybox, "cat", secret).CombinedOutput(); err != nil {
 		t.Errorf("another executable: %s %v", out, err)
+	}
+	must(t, container.Copy(Busybox, shell))
+	must(t, os.WriteFile("/rows/descends", []byte("read"), 0o600))
+	read := Busybox + " cat /rows/descends"
+	if out, err := exec.Command(Busybox, "sh", "-c", read).CombinedOutput(); string(out) != "read" {
+		t.Errorf("another shell: %s %v", out, err)
+	}
+	// The shell that was asked ends, and its child's parent is another.
+	for what, script := range map[string]string{"child": read + "; true", "grandchild": "(" + read + " &); " + Busybox + " sleep 1"} {
+		if out, err := exec.Command(shell, "sh", "-c", script).CombinedOutput(); strings.HasPrefix(string(out), "read") || !strings.Contains(string(out), "not permitted") {
+			t.Errorf("%s of the shell: %s %v", what, out, err)
+		}
 	}
 }
 
