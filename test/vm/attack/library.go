@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -82,14 +81,5 @@ func as(command string) error {
 	if len(words) != 3 {
 		return fmt.Errorf("%w: %q is no command", errNoEffect, command)
 	}
-	out, err := exec.Command(words[0], words[1:]...).Output()
-	if len(out) == 0 {
-		return errors.Join(errNoEffect, err)
-	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	last := lines[len(lines)-1]
-	if last == "attack=failed errno="+errnoOf(errKilled) {
-		return errKilled
-	}
-	return parseOutcome(last)
+	return by(words[0], words[1])(words[2])
 }

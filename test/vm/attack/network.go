@@ -236,13 +236,16 @@ func sockaddr4(port uint16) [16]byte {
 	return [16]byte{unix.AF_INET, 0, byte(port >> 8), byte(port), 127, 0, 0, 1}
 }
 
-func datagram(send func(fd int) error) error {
+func datagram(send func(fd int) error) error { return datagramAt(local4, send) }
+
+// datagramAt reports whether a server at an address gets what is sent.
+func datagramAt(at unix.Sockaddr, send func(fd int) error) error {
 	server, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(server)
-	if err := unix.Bind(server, local4); err != nil {
+	if err := unix.Bind(server, at); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)

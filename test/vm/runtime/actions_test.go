@@ -5,9 +5,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,57 +17,71 @@ import (
 	"palisade.dev/palisade/test/vm/container"
 )
 
-// row is a type's attack in a pod of its own directories.
-func (t Type) row(pod string) Row {
-	return Row{Name: pod + "-" + t.Label(), Attacks: []string{t.Attack}, Volume: t.Volume, Pod: pod}
-}
-
-// planned is a type of rule with an action, and where it is tried.
-type planned struct {
-	kind   Type
-	action string
-	row    Row
-}
-
-// plan is every type with Audit, Deny and Kill. The policies of one pod that deny or
-// kill have one half of the types each.
-func plan() (all []planned, rows []Row) {
-	for _, kind := range Types {
-		for _, action := range []string{Audit, Deny, Kill} {
-			pod := strings.ToLower(action)
-			if action != Audit {
-				pod += fmt.Sprint(kind.Half)
-			}
-			r := kind.row(pod)
-			r.Spec = fmt.Sprintf("%s: {rules: [{name: %s, action: %s, %s}]}", kind.Section, kind.Name, action, kind.Match)
-			all = append(all, planned{kind, action, r})
-			rows = append(rows, r)
-		}
-	}
-	return all, rows
-}
-
 // actions tries every type of rule with every action, as far as something enforces it.
-func (s *stage) actions(t *testing.T, a *agent, all []planned) {
+func (s *stage) actions(t *testing.T, a *agent, all []Planned) {
 	backends := backends(t)
 	for _, p := range all {
-		backend := backends[p.kind.Section]
+		backend := backends[p.Kind.Section]
 		if backend == string(events.NoBackend) {
 			continue
 		}
-		o, err := s.attack(s.pod(p.row.Pod), p.row, p.kind.Attack)
+		result, err := s.action(a, p, backend)
 		if err != nil {
-			t.Errorf("%s %s: %v", p.kind.Label(), p.action, err)
+			t.Errorf("%s %s: %v", p.Kind.Label(), p.Action, err)
 			continue
 		}
-		result := effect(p.action, backend, o, func() bool { return a.staged(p.row.Name, p.kind.Section+"/"+p.kind.Name) })
-		if result == "" {
-			t.Errorf("%s %s: succeeded=%v errno=%s: %s", p.kind.Label(), p.action, o.Succeeded, o.Errno, o.Said)
-			continue
-		}
-		tell(t, Result{Kernel: kernel(t), Section: p.kind.Section, Type: p.kind.Name, Action: p.action, Backend: backend, Result: result})
+		tell(t, Result{Kernel: kernel(t), Section: p.Kind.Section, Type: p.Kind.Name, Action: p.Action, Backend: backend, Result: result})
 	}
 	s.acceptance(t, backends)
+}
+
+// action tries a type of rule with an action: what it spares first, and then what it is
+// about.
+func (s *stage) action(a *agent, p Planned, backend string) (string, error) {
+	pod, dir := s.pod(p.Row.Pod), p.Row.Dir(p.Kind.Attack)
+	var spared container.Outcome
+	if p.Kind.Spared != "" {
+		var err error
+		if spared, err = pod.attacker.Attack(p.Kind.Spared, dir); err != nil {
+			return "", fmt.Errorf("%s: %w", p.Kind.Spared, err)
+		}
+		if p.Action != Accept && !spared.Succeeded {
+			return "", fmt.Errorf("%s, of which the rule does not speak: %+v", p.Kind.Spared, spared)
+		}
+	}
+	o, err := s.attack(pod, p.Row, p.Kind.Attack)
+	if err != nil {
+		return "", err
+	}
+	result := ""
+	if p.Action == Accept {
+		result = accepted(backend, o, spared)
+	} else {
+		result = effect(p.Action, backend, o, func() bool { return a.staged(p.Row.Name, p.Rule) })
+	}
+	if result == "" {
+		err = fmt.Errorf("%+v, and what is spared: %+v", o, spared)
+	}
+	return result, err
+}
+
+// accepted is what came of a rule that accepts: what it is about happens, and what else
+// is denied does not. Empty if that may not be.
+func accepted(backend string, yes container.Outcome, others ...container.Outcome) string {
+	result := Accepted
+	for _, o := range others {
+		switch effect(Deny, backend, o, nil) {
+		case Prevented, KilledAfter:
+		case NotStopped:
+			result = NotStopped
+		default:
+			return ""
+		}
+	}
+	if !yes.Succeeded {
+		return ""
+	}
+	return result
 }
 
 // effect is what came of a rule's action; empty if that may not be. What comes after the
@@ -128,80 +140,48 @@ func backends(t *testing.T) map[string]string {
 	return out
 }
 
-// acceptPod is the pod whose allow-list has a type's rule; the other one's has not.
-// An attack on a user namespace, or by pivot_root, mounts something too.
-func (t Type) acceptPod(with bool, index int) string {
-	first := index%2 == 0
-	pod := "accept-" + t.Section
-	if t.Section == "privileges" {
-		first = t.Half == 1 || t.Name == "user-namespace" || t.Name == "pivot-root"
-	}
-	if first == with {
-		return pod + "-first"
-	}
-	return pod + "-second"
-}
-
-// acceptRows are the allow-lists.
-func acceptRows() []Row {
-	rules := map[string][]string{} // by pod and section
-	var rows []Row
-	for i, kind := range Types {
-		for _, with := range []bool{true, false} {
-			pod := kind.acceptPod(with, i)
-			r := kind.row(pod)
-			rows = append(rows, r)
-			at := pod + " " + kind.Section
-			rule := func(name, match string) {
-				match = strings.ReplaceAll(match, "$dir", r.Dir(kind.Attack))
-				rules[at] = append(rules[at], fmt.Sprintf("{name: %s, action: Accept, %s}", name, match))
-			}
-			if with {
-				rule(kind.Name, kind.Match)
-			}
-			if kind.Base != "" {
-				rule(kind.Name+"-base", kind.Base)
-			}
-		}
-	}
-	for _, at := range slices.Sorted(maps.Keys(rules)) {
-		pod, section, _ := strings.Cut(at, " ")
-		own := rules[at]
-		switch section {
-		case "executables":
-			own = append(own, "{name: attack, action: Accept, paths: [/bin/attack]}")
-		case "files":
-			own = append(own, needs)
-		}
-		rows = append(rows, Row{Name: pod + "-" + section, Pod: pod, Spec: fmt.Sprintf("%s: {default: Deny, rules: [%s]}", section, strings.Join(own, ", "))})
-	}
-	return rows
-}
-
 // acceptance tries what the allow-lists accept, and what they leave out.
 func (s *stage) acceptance(t *testing.T, backends map[string]string) {
-	for i, kind := range Types {
-		if backends[kind.Section] == string(events.NoBackend) {
+	told := map[string]bool{} // sections
+	for i, kind := range accepts() {
+		backend := backends[kind.Section]
+		if backend == string(events.NoBackend) {
 			continue
 		}
-		in, out := kind.acceptPod(true, i), kind.acceptPod(false, i)
-		yes, err := s.attack(s.pod(in), kind.row(in), kind.Attack)
-		no, err2 := s.attack(s.pod(out), kind.row(out), kind.Attack)
-		if err := errors.Join(err, err2); err != nil {
-			t.Errorf("%s Accept: %v", kind.Label(), err)
+		yes, others, err := s.listed(kind, i)
+		result := accepted(backend, yes, others...)
+		if err != nil || result == "" {
+			t.Errorf("%s Accept: accepted: %+v, others: %+v, %v", kind.Label(), yes, others, err)
 			continue
 		}
-		result := effect(Deny, backends[kind.Section], no, nil)
-		switch {
-		case yes.Succeeded && (result == Prevented || result == KilledAfter):
-			result = Accepted
-		case yes.Succeeded && result == NotStopped:
-		default:
-			t.Errorf("%s Accept: accepted: %+v, left out: %+v", kind.Label(), yes, no)
-			continue
+		line := Result{Kernel: kernel(t), Section: kind.Section, Type: kind.Name, Action: Accept, Backend: backend, Result: result}
+		tell(t, line)
+		if !told[kind.Section] { // what is left out of a list meets the section's default
+			told[kind.Section] = true
+			line.Type, line.Action, line.Result = sectionDefault, Deny, effect(Deny, backend, others[0], nil)
+			tell(t, line)
 		}
-		tell(t, Result{Kernel: kernel(t), Section: kind.Section, Type: kind.Name, Action: Accept, Backend: backends[kind.Section], Result: result})
 	}
+}
+
+// listed tries what a type's rule is about with the rule and without it, and with it what
+// it is not about.
+func (s *stage) listed(kind Type, index int) (yes container.Outcome, others []container.Outcome, err error) {
+	about, spared := kind.Attack, kind.Spared
+	if kind.Inverse {
+		about, spared = spared, about
+	}
+	try := func(with bool, name string) container.Outcome {
+		pod := kind.acceptPod(with, index)
+		o, oerr := s.pod(pod).attacker.Attack(name, kind.row(pod).Dir(kind.Attack))
+		err = errors.Join(err, oerr)
+		return o
+	}
+	others = append(others, try(false, about))
+	if spared != "" {
+		others = append(others, try(true, spared))
+	}
+	return try(true, about), others, err
 }
 
 // staged reports whether a record says, before long, that a policy's rule in Audit

@@ -11,8 +11,8 @@ import (
 
 // TestBackends: every type of rule with every action, by the means that the host says.
 func TestBackends(t *testing.T) {
-	planned, actions := plan()
-	rows := slices.Concat(actions, acceptRows())
+	planned, actions := Plan()
+	rows := slices.Concat(actions, AcceptRows())
 	s := newStage(t, rows)
 	a := newAgent(t, t.TempDir())
 	a.enforce(everything(t, rows))

@@ -21,8 +21,8 @@ const stateDir = "/disk/runtime"
 // TestPolicies is everything that one agent's life shows: starting one takes long under
 // emulation, for all the programs that the verifier reads.
 func TestPolicies(t *testing.T) {
-	planned, actions := plan()
-	rows := slices.Concat(Rows, actions, acceptRows(), kinds, []Row{quiet, life, race, swap(0)})
+	planned, actions := Plan()
+	rows := slices.Concat(Rows, actions, AcceptRows(), kinds, []Row{quiet, life, race, swap(0)})
 	s := newStage(t, rows)
 	controls := map[string]string{}
 	for _, r := range Rows {
@@ -71,6 +71,7 @@ func everything(t *testing.T, rows []Row) string {
 	for i := range starts() {
 		add("race-"+strconv.Itoa(i), race.Pod, 400+i)
 	}
+	b.WriteString(Peers())
 	b.WriteString("---\n" + staticManifest(staticPod.Pod, configHash))
 	return b.String()
 }

@@ -41,3 +41,17 @@ func TestManifests(t *testing.T) {
 		t.Errorf("%d rows for the node, of %d policies", n, len(Rows))
 	}
 }
+
+// Every type's policies are ones that a user could write, and that fit into one pod.
+func TestTypes(t *testing.T) {
+	planned, rows := Plan()
+	rows = append(rows, AcceptRows()...)
+	text, err := Manifests(rows, Pods(rows))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := compile(t, text+Peers())
+	if n := c.Nodes[Node].Len(); n < len(planned) {
+		t.Errorf("%d rows for the node, of %d types with actions", n, len(planned))
+	}
+}

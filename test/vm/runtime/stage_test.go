@@ -48,7 +48,7 @@ func newStage(t *testing.T, rows []Row) *stage {
 		}
 	}
 	node, err := container.NewNode(t.TempDir(), map[string]string{
-		container.AttackProgram: Attack, "/bin/busybox": Busybox, Loader: Loader, LibC: LibC,
+		container.AttackProgram: Attack, Borrower: Attack, "/bin/busybox": Busybox, Loader: Loader, LibC: LibC,
 	}, trees)
 	must(t, err)
 	s := &stage{t: t, node: node, rows: rows, pods: map[string]*podOnStage{}}
