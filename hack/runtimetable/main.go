@@ -123,7 +123,11 @@ func rules(results []runtime.Result) string {
 	for _, line := range order {
 		fmt.Fprintf(&b, "| %s | %s |", line.section, line.kind)
 		for _, action := range actions {
-			fmt.Fprintf(&b, " %s |", cell(cells[key{line.section, line.kind, action}]))
+			text := cell(cells[key{line.section, line.kind, action}])
+			if !runtime.Sayable(line.section, line.kind, action) {
+				text = "–"
+			}
+			fmt.Fprintf(&b, " %s |", text)
 		}
 		b.WriteString("\n")
 	}

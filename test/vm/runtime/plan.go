@@ -61,6 +61,23 @@ const (
 	sectionException = "exception"
 )
 
+// Sayable reports whether a policy can have a type of rule with an action: a section's
+// default is Deny, of a policy in mode Audit too, and an exception accepts.
+func Sayable(section, kind, action string) bool {
+	switch kind {
+	case sectionDefault:
+		return action == Deny || action == Audit
+	case sectionException:
+		return action == Accept
+	}
+	for _, t := range Types {
+		if t.Section == section && t.Name == kind {
+			return t.Only == "" || t.Only == action
+		}
+	}
+	return true
+}
+
 // defaults are the sections with an allow-list of nothing. What it denies is what the
 // allow-lists of types leave out.
 var defaults = []Type{
