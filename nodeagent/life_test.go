@@ -390,7 +390,7 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 			}
 			look := s.Host
 			look.ReadOnly = true
-			if !strings.Contains(host.Join(look.Prepare()), "table palisade is not there") {
+			if !strings.Contains(host.Join(look.Prepare()), "table palisade is not set yet") {
 				t.Error("connections are still tracked")
 			}
 		})
