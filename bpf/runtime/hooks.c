@@ -69,9 +69,28 @@ static __always_inline void note_script(struct linux_binprm *bprm)
 	known->count = at + 1;
 }
 
+/* A thread that executes becomes its process, of which the leader's record speaks until then. */
+static __always_inline void take_record(struct task_struct *task)
+{
+	if (task->pid == task->tgid)
+		return;
+	struct process *own = bpf_task_storage_get(&processes, task, NULL, 0);
+	if (own && !(own->flags & PROCESS_NODE))
+		return;
+	struct task_struct *leader = task->group_leader;
+	struct process *p = leader ? bpf_task_storage_get(&processes, leader, NULL, 0) : NULL;
+	if (!p || (!own && !(p->flags & PROCESS_NODE)))
+		return;
+	if (!own)
+		own = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (own)
+		*own = *p;
+}
+
 SEC("lsm/bprm_check_security")
 int BPF_PROG(palisade_bprm_check_security, struct linux_binprm *bprm)
 {
+	take_record(bpf_get_current_task_btf());
 	note_script(bprm);
 	return exec(bprm);
 }
@@ -204,6 +223,8 @@ int palisade_existing(struct bpf_iter__task *ctx)
 		tell_cgroup(s, &fresh, bind_upwards(cgroup, name, &fresh));
 		b = bound_to(cgroup);
 	}
+	if (!b && task->pid != task->tgid)
+		goto out; /* its leader's record speaks of it */
 	struct process *p = bpf_task_storage_get(&processes, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!p)
 		goto out;
@@ -288,7 +309,11 @@ int BPF_PROG(palisade_sched_process_fork, struct task_struct *parent, struct tas
 		return 0;
 	struct cgroup *here = cgroup_of(child), *there = cgroup_of(parent);
 	int inside = bound_to(here) || (here != there && bind_late((__u64)here));
-	struct process *p = bpf_task_storage_get(&processes, parent, NULL, 0);
+	struct process *p = process_of(parent);
+	if (p && !(p->flags & PROCESS_NODE))
+		p = bpf_task_storage_get(&processes, parent, NULL, 0); /* in a container threads have their own */
+	if (child->tgid == parent->tgid && (p ? p->flags & PROCESS_NODE : !bound_to(there)))
+		return 0;
 	struct process *c = bpf_task_storage_get(&processes, child, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!c)
 		return 0;
@@ -338,6 +363,7 @@ static __always_inline int executed(struct task_struct *task, struct linux_binpr
 			return 0;
 		/* The tracepoint will say of one that arrives that this is the runtime. */
 		p->flags = node ? PROCESS_NODE : 0;
+		p->chain.flags = node ? RT_CHAIN_OVERFLOW : 0; /* nobody knows what it ran before */
 	}
 	p->flags &= ~PROCESS_AGENT;
 	if (p->flags & PROCESS_NODE && runs_agent(bprm->file->f_inode))

@@ -47,11 +47,15 @@ struct {
 static __always_inline struct process *process_of(struct task_struct *task)
 {
 	struct process *p = bpf_task_storage_get(&processes, task, NULL, 0);
-	if (p)
+	if (p && !(p->flags & PROCESS_NODE))
 		return p;
-	/* The kernel's workers for a process, and threads older than the agent. */
+	/*
+	 * The kernel's workers for a process, threads older than the agent, and those of the
+	 * node: where a process goes, the tracepoint says of its leader alone.
+	 */
 	struct task_struct *leader = task->group_leader;
-	return leader ? bpf_task_storage_get(&processes, leader, NULL, 0) : NULL;
+	struct process *all = leader ? bpf_task_storage_get(&processes, leader, NULL, 0) : NULL;
+	return all ? all : p;
 }
 
 static __always_inline __u64 mounts_of(struct task_struct *task)
