@@ -48,6 +48,8 @@ var Types = []Type{
 	{Section: "files", Name: "map-executable", Match: `operations: [MapExecutable], paths: [$dir/code]`, Attack: "map-executable", Base: `operations: [Read], paths: [$dir/code]`},
 	{Section: "files", Name: "read-only", Match: `readOnly: true, paths: [$dir/secret]`, Attack: "write", Spared: "read", Inverse: true},
 	{Section: "files", Name: "owner-only", Match: `ownerOnly: true, operations: [Read], paths: [$dir/secret]`, Attack: "read-as-other", Spared: "read", Inverse: true},
+	{Section: "files", Name: "origin-image", Match: `operations: [Read], directories: [$dir], origins: [Image]`, Attack: "read", Spared: "read-own", Base: ownFile},
+	{Section: "files", Name: "origin-modified", Match: `operations: [Read], directories: [$dir], origins: [Modified]`, Attack: "read-own", Spared: "read", Base: ownFile},
 	{Section: "files", Name: "origin-memory", Match: `operations: [Read], directories: [$dir], origins: [Memory]`, Attack: "read-unlinked", Spared: "read-own", Base: ownFile},
 	{Section: "files", Name: "origin-outside", Match: `operations: [Read], origins: [Outside]`, Attack: "leaked-read", Spared: "read"},
 	{Section: "files", Name: "from", Match: `operations: [Read], paths: [$dir/secret], from: [/bin/borrower]`, Attack: "read-lent", Spared: "read"},
