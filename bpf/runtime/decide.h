@@ -413,9 +413,11 @@ static __always_inline long ask_about(__u32 asked, __u32 operations, const struc
 	return settled(number);
 }
 
+/* By the inode of its name: before 6.5 overlayfs opens its layer's inode once more by that name. */
 static __always_inline long ask_file(__u32 asked, __u32 operations, struct file *file, __u8 flags)
 {
-	return ask_about(asked, operations, file->f_path.mnt, file->f_path.dentry, file->f_inode, flags);
+	struct dentry *dentry = file->f_path.dentry;
+	return ask_about(asked, operations, file->f_path.mnt, dentry, BPF_CORE_READ(dentry, d_inode), flags);
 }
 
 #endif

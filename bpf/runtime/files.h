@@ -80,17 +80,16 @@ static __always_inline int judged_in_use(struct file *file)
 	return minor < 32 && !(HARMLESS_DEVICES >> minor & 1);
 }
 
-#define FILE_BACKING 0x2000000 /* FMODE_BACKING */
-
 /*
  * A file as the process knows it: overlayfs maps, and before 6.5 reads, one of its layers
- * in its place.
+ * in its place. It has that from a mount of its own, which no mode of the file tells of that
+ * would be the same on all kernels; what else the kernel mounts for itself is marked.
  */
 static __always_inline void object_of(int number, struct file *file)
 {
 	struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
 	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
-	if (bpf_core_type_exists(struct backing_file) && BPF_CORE_READ(file, f_mode) & FILE_BACKING) {
+	if (bpf_core_type_exists(struct backing_file) && of_a_layer(mount_of(mnt))) {
 		struct backing_file *backing = (struct backing_file *)file; /* which begins with it */
 		mnt = BPF_CORE_READ(backing, user_path.mnt);
 		dentry = BPF_CORE_READ(backing, user_path.dentry);

@@ -49,6 +49,12 @@ static __always_inline int kernels_own(const struct mount *mount)
 	return (__u64)BPF_CORE_READ(mount, mnt_ns) > -4096ULL || BPF_CORE_READ(mount, mnt.mnt_flags) & MOUNT_INTERNAL;
 }
 
+/* One of those that overlayfs makes for its layers: of no file system of the kernel's own. */
+static __always_inline int of_a_layer(const struct mount *mount)
+{
+	return kernels_own(mount) && !(BPF_CORE_READ(mount, mnt.mnt_flags) & MOUNT_INTERNAL);
+}
+
 static __always_inline long put_name(struct walk *w, struct dentry *dentry)
 {
 	const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
