@@ -93,7 +93,7 @@ func TestRuntimeCost(t *testing.T) {
 }
 
 // toldLine matches what tests inside print for whoever reads along.
-var toldLine = regexp.MustCompile(`(?m)^([a-z0-9-]+ control=\S+ policy=|start race: |swaps: |reboot: |records: |proposed: |cost ).*$`)
+var toldLine = regexp.MustCompile(`(?m)^([a-z0-9-]+ control=\S+ policy=|start race: |swaps: |reboot: |records: |proposed: |naming: |cost ).*$`)
 
 func tellLines(version vm.Version, console string) {
 	for _, line := range toldLine.FindAllString(strings.ReplaceAll(console, "\r", ""), -1) {
