@@ -95,9 +95,9 @@ func recorded(section runtime.Section, query bpf.RuntimeQuery, enforced, staged 
 func TestEvent(t *testing.T) {
 	r := testRecorder(t)
 	allow := bpf.RuntimeWord(0, 0, slotNone)
-	deny := bpf.RuntimeWord(1, uint64(bpf.RuntimeDeny), slotDeny)
-	kill := bpf.RuntimeWord(1, uint64(bpf.RuntimeDeny|bpf.RuntimeKill), slotKill)
-	trial := bpf.RuntimeWord(2, uint64(bpf.RuntimeDeny), slotTrial)
+	deny := bpf.RuntimeWord(1, bpf.RuntimeDeny, slotDeny)
+	kill := bpf.RuntimeWord(1, bpf.RuntimeDeny|bpf.RuntimeKill, slotKill)
+	trial := bpf.RuntimeWord(2, bpf.RuntimeDeny, slotTrial)
 
 	exec := recorded(runtime.Executables, bpf.RuntimeQuery{Origin: snapshot.OriginImage}, allow, allow)
 	exec.Path, exec.Command = "/usr/bin/mysql", &runtime.Command{Arguments: []string{"mysql", "--password=hunter2"}, Truncated: true}

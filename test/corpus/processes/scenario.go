@@ -3,6 +3,7 @@ package processes
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -137,7 +138,7 @@ func (s *Scenario) CheckTogether(ask Ask) ([]string, error) {
 		}
 		have, err := ask(s.Cluster.Endpoints[i], who.container, asked)
 		if err != nil || len(have) != len(asked) {
-			return nil, fmt.Errorf("scenario %s: %v: %d answers to %d questions (%v)", s.Name, who, len(have), len(asked), err)
+			return nil, errors.Join(fmt.Errorf("scenario %s: %v: %d answers to %d questions", s.Name, who, len(have), len(asked)), err)
 		}
 		answers[who] = have
 	}

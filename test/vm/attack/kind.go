@@ -90,7 +90,7 @@ func readAsOther(dir string) error {
 		return err
 	}
 	if now, err := unix.SetfsuidRetUid(-1); err != nil || now != 7 {
-		return fmt.Errorf("%w: the file system's user is %d: %v", errNoEffect, now, err)
+		return errors.Join(fmt.Errorf("%w: the file system's user is %d", errNoEffect, now), err)
 	}
 	fd, err := unix.Open(dir+"/secret", unix.O_RDONLY, 0)
 	if err != nil {
