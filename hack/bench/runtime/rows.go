@@ -19,7 +19,10 @@ func path(ruleset, i int) string {
 	return fmt.Sprintf("/usr/share/application-%02d/lib/x86_64-linux/module-%08d.dat", ruleset, i)
 }
 
-func uid(ruleset int) string { return fmt.Sprintf("%032x", ruleset) }
+func uid(ruleset int) string { return fmt.Sprintf("%032x", number(ruleset)) }
+
+// number is what the UID of a rule set's pod says: 0 would be the node itself.
+func number(ruleset int) uint32 { return uint32(ruleset) + 1 }
 
 // rows builds a node with so many rules, in as few rule sets as hold them, each of a
 // pod of its own. Of a hundred rules 90 are about a path, 8 about a directory and 2
@@ -72,7 +75,7 @@ func fill(m *ebpf.Map, paths [][]string, hit bool) error {
 			text = path(ruleset, 50_000_000+r.IntN(1_000_000))
 		}
 		// A UID of 32 digits is a number, whose low half is the rule set's.
-		sample := bpf.RuntimeSample{Length: uint32(len(text)), Container: uint32(ruleset)}
+		sample := bpf.RuntimeSample{Length: uint32(len(text)), Container: number(ruleset)}
 		copy(sample.Bytes[:], text)
 		if err := m.Put(uint32(i), sample); err != nil {
 			return err
