@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/snapshot"
+	"palisade.dev/palisade/test/poll"
 )
 
 // records are what the kernel reported so far.
@@ -55,14 +57,15 @@ func (r *records) of(path string) []Record {
 	return out
 }
 
-// until waits for a condition.
+// until waits for a condition that the kernel brings about at once.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not within 20 s", what)
+	poll.Pace{Every: 10 * time.Millisecond, For: 20 * time.Second}.Until(t, what, func() error {
+		if !holds() {
+			return errors.New("it does not hold")
 		}
-	}
+		return nil
+	})
 }
 
 // lost is how many records of the first rule were over its rate.

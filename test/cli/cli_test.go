@@ -142,14 +142,7 @@ func explainLive(t *testing.T, p palisade) {
 
 // A workload that the controller has refused is nobody, with all of its addresses.
 func refusedWorkload(t *testing.T, p palisade, config *rest.Config) {
-	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := clusterClient(t, config, v1alpha1.AddToScheme)
 	thief := &v1alpha1.ExternalWorkload{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "thief"},
 		Spec:       v1alpha1.ExternalWorkloadSpec{Addresses: []v1alpha1.HostAddress{"10.1.0.1/32", "198.51.100.9/32"}},
@@ -179,19 +172,28 @@ func refusedWorkload(t *testing.T, p palisade, config *rest.Config) {
 	ask(thief.Generation, 3, "pew/shop/thief is not accepted (10.1.0.1 is the address of pod shop/frontend)")
 }
 
-func statusLive(t *testing.T, p palisade, config *rest.Config) {
-	stdout, stderr, code := p.run(t, "status", "-o", "json")
-	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 5 || !strings.Contains(stdout, `"policy":"rtp/shop/db"`) {
-		t.Errorf("before a controller: exit %d, %s%s; want 0, and three policies and what they refer to Unknown", code, stdout, stderr)
-	}
+// clusterClient asks the API server about kinds of these groups.
+func clusterClient(t *testing.T, config *rest.Config, groups ...func(*runtime.Scheme) error) client.Client {
+	t.Helper()
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
+	for _, add := range groups {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+func statusLive(t *testing.T, p palisade, config *rest.Config) {
+	stdout, stderr, code := p.run(t, "status", "-o", "json")
+	if code != 0 || strings.Count(stdout, `"ready":"Unknown"`) != 5 || !strings.Contains(stdout, `"policy":"rtp/shop/db"`) {
+		t.Errorf("before a controller: exit %d, %s%s; want 0, and three policies and what they refer to Unknown", code, stdout, stderr)
+	}
+	c := clusterClient(t, config, v1alpha1.AddToScheme)
 	var policy v1alpha1.NetworkPolicy
 	if err := c.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: "db"}, &policy); err != nil {
 		t.Fatal(err)
@@ -244,16 +246,7 @@ func statusLive(t *testing.T, p palisade, config *rest.Config) {
 
 // A spec that has not been accepted is not what nodes enforce.
 func acceptedLive(t *testing.T, p palisade, config *rest.Config) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := clusterClient(t, config, v1alpha1.AddToScheme, appsv1.AddToScheme, corev1.AddToScheme, networkingv1.AddToScheme)
 	if err := c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "palisade-system"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -291,14 +284,7 @@ func acceptedLive(t *testing.T, p palisade, config *rest.Config) {
 // What an accepted spec closes that this version cannot read stays closed, and the
 // rest is judged as ever.
 func unreadableLive(t *testing.T, p palisade, config *rest.Config) {
-	scheme := runtime.NewScheme()
-	if err := appsv1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := clusterClient(t, config, appsv1.AddToScheme)
 	var list appsv1.ControllerRevisionList
 	if err := c.List(t.Context(), &list, client.InNamespace("palisade-system"), client.MatchingLabels{accepted.Label: "pnp"}); err != nil || len(list.Items) != 1 {
 		t.Fatalf("%v: %d records of pnp/shop/db", err, len(list.Items))
