@@ -398,6 +398,17 @@ static __always_inline long ask(int number, __u32 operations)
 	return refuse(settle(step_privilege, number));
 }
 
+/* Asks about the object that was found for a question that has begun. */
+static __always_inline long ask_found(int number, __u32 operations, __u8 flags)
+{
+	struct scratch *s = scratch_at(number);
+	if (!s)
+		return refuse(1);
+	s->event.query.operations = operations;
+	s->event.query.flags |= flags;
+	return settled(number);
+}
+
 /* For a hook that is about an object. */
 static __always_inline long ask_about(__u32 asked, __u32 operations, const struct vfsmount *mnt, struct dentry *dentry, struct inode *inode, __u8 flags)
 {
@@ -405,12 +416,7 @@ static __always_inline long ask_about(__u32 asked, __u32 operations, const struc
 	if (number < 0)
 		return refuse(number == NO_ROOM);
 	object(number, mnt, dentry, inode);
-	struct scratch *s = scratch_at(number);
-	if (!s)
-		return refuse(1);
-	s->event.query.operations = operations;
-	s->event.query.flags |= flags;
-	return settled(number);
+	return ask_found(number, operations, flags);
 }
 
 /* By the inode of its name: before 6.5 overlayfs opens its layer's inode once more by that name. */

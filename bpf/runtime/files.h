@@ -167,12 +167,7 @@ static __always_inline long ask_mapped(__u32 asked, __u32 operations, struct fil
 	if (number < 0)
 		return refuse(number == NO_ROOM);
 	object_of(number, file);
-	struct scratch *s = scratch_at(number);
-	if (!s)
-		return refuse(1);
-	s->event.query.operations = operations;
-	s->event.query.flags |= flags;
-	return settled(number);
+	return ask_found(number, operations, flags);
 }
 
 /* A mapped file that becomes executable memory: as an executable, and as a file. */
