@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"palisade.dev/palisade/api/v1alpha1"
-	"palisade.dev/palisade/cmd/palisade/judge"
 	"palisade.dev/palisade/nodeagent/events"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/policy/analysis"
@@ -76,7 +75,7 @@ func (o *replayOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	compiled, err := judge.Compile(world.Cluster)
+	compiled, err := compileWorld(world, e.stderr)
 	if err != nil {
 		return err
 	}
@@ -175,21 +174,15 @@ func (r *replayed) take(e events.Event) error {
 		r.unjudged[strings.TrimSpace(string(e.Type)+" "+e.Object())]++
 		return nil
 	}
-	var worst model.Judgement
+	answers := make([]model.Judgement, len(operations))
 	for i, op := range operations {
-		j, err := r.tables.JudgeRuntime(who, op)
-		if err != nil {
+		var err error
+		if answers[i], err = r.tables.JudgeRuntime(who, op); err != nil {
 			return err
 		}
-		// Each operation counts, and both ends of a rename: the strictest, as in the kernel.
-		if i == 0 || j.Enforced.Verdict > worst.Enforced.Verdict {
-			worst.Enforced = j.Enforced
-		}
-		if i == 0 || j.Staged.Verdict > worst.Staged.Verdict {
-			worst.Staged = j.Staged
-		}
 	}
-	r.note(e, worst)
+	// Each operation counts, and both ends of a rename: the strictest, as in the kernel.
+	r.note(e, strictest(answers))
 	return nil
 }
 

@@ -49,8 +49,9 @@ func Propose(seen []Observation, want Sections) Proposal {
 	return propose(seen, want, v1alpha1.RuntimeRules{})
 }
 
-// Refine proposes what a policy has to accept besides, and adds it. Names in rules that were proposed before count as seen, so that names of one
-// directory become the directory, however many recordings they come from.
+// Refine proposes what a policy has to accept besides, and adds it. Names in rules that
+// were proposed before count as seen, so that names of one directory become the
+// directory, however many recordings they come from.
 func Refine(policy *v1alpha1.RuntimeRules, seen []Observation, want Sections) Proposal {
 	p := propose(seen, want, *policy)
 	Merge(policy, p.Rules)
