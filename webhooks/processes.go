@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"palisade.dev/palisade/api/v1alpha1"
@@ -25,7 +24,7 @@ func callNamespaces(ctx context.Context, s *session, args []json.RawMessage) (an
 	if of.of != model.EndpointPod {
 		return out, nil
 	}
-	selector, err := metav1.LabelSelectorAsSelector(of.namespaces.Meta())
+	selector, err := of.namespaces.Selector()
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -148,24 +149,24 @@ func cell(hows map[how][]string) string {
 	type group struct{ result, kernels string }
 	var order []group
 	by := map[group][]string{}
-	for _, backend := range backends {
-		for _, h := range slices.SortedFunc(maps.Keys(hows), func(a, b how) int { return strings.Compare(a.result, b.result) }) {
-			if h.backend != backend {
-				continue
-			}
-			slices.SortFunc(hows[h], byVersion)
-			g := group{h.result, strings.Join(hows[h], ", ")}
-			if by[g] == nil {
-				order = append(order, g)
-			}
-			by[g] = append(by[g], backend)
+	for _, h := range slices.SortedFunc(maps.Keys(hows), byBackend) {
+		slices.SortFunc(hows[h], byVersion)
+		g := group{h.result, strings.Join(hows[h], ", ")}
+		if by[g] == nil {
+			order = append(order, g)
 		}
+		by[g] = append(by[g], h.backend)
 	}
 	var parts []string
 	for _, g := range order {
 		parts = append(parts, fmt.Sprintf("%s: %s (%s)", g.result, strings.Join(by[g], ", "), g.kernels))
 	}
 	return strings.Join(parts, "; ")
+}
+
+func byBackend(a, b how) int {
+	return cmp.Or(slices.Index(backends, a.backend)-slices.Index(backends, b.backend),
+		strings.Compare(a.backend, b.backend), strings.Compare(a.result, b.result))
 }
 
 func byVersion(a, b string) int {
