@@ -38,6 +38,9 @@ func TestArguments(t *testing.T) {
 		{[]string{"/bin/denied", "exec", "/bin/app", "read", "/etc/secret", ""}, false},
 		{[]string{"/bin/denied", "read", "/etc/secret", long[:ShownArguments-len("/bin/denied read /etc/secret ")]}, true},
 	}
+	if len(list) != len(tests) {
+		t.Fatalf("%d executions, want %d", len(list), len(tests))
+	}
 	for i, rec := range list {
 		c, want := rec.Command, tests[i]
 		switch {

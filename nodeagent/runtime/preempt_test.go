@@ -51,6 +51,9 @@ func TestPreemptible(t *testing.T) {
 				if (b.Unjudged == everything(s)) != c.unjudged || !strings.Contains(b.Message(s), c.says) || !strings.Contains(b.Message(s), "lsm: no") {
 					t.Errorf("%s: unjudged %x, %q", s, b.Unjudged, b.Message(s))
 				}
+				if c.kernel == neverPreempts && b.Message(s) != "lsm: no" {
+					t.Errorf("%s: %q, and nothing is missed", s, b.Message(s))
+				}
 			}
 		})
 	}

@@ -15,6 +15,7 @@ const removal = "TestRemove"
 
 // runAll runs the tests, and then the removal, where it is asked for and may be.
 func runAll(m *testing.M) int {
+	flag.Parse() // before TestMain nobody has
 	asked, skip := flag.Lookup("test.run").Value.String(), flag.Lookup("test.skip").Value.String()
 	match, err := regexp.MatchString(asked, removal)
 	last := err == nil && match && skip == "" && os.Getenv("PALISADE_INSTALLED") == "" && os.Getenv("KEEP") == "" && target.kind == "local"
