@@ -166,12 +166,16 @@ func (c *commands) overdue(now time.Time) []Record {
 // look reads the command line of a process that still runs a program. The process may
 // have changed it meanwhile.
 func (c *commands) look(id processID, path string) *Command {
-	dir := filepath.Join(c.proc, fmt.Sprint(id.pid))
-	exe, err := os.Readlink(filepath.Join(dir, "exe"))
+	exe, err := os.Readlink(filepath.Join(c.proc, fmt.Sprint(id.pid), "exe"))
 	if err != nil || exe != path {
 		return nil
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	return commandLine(c.proc, id.pid)
+}
+
+// commandLine reads the command line of a process; nil if it is gone.
+func commandLine(proc string, pid uint32) *Command {
+	b, err := os.ReadFile(filepath.Join(proc, fmt.Sprint(pid), "cmdline"))
 	if err != nil {
 		return nil
 	}

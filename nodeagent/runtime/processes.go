@@ -86,7 +86,7 @@ func (p *Processes) executable(id processID) string {
 	if err != nil || !p.runs(id) {
 		return "" // it is gone, and another may have its number
 	}
-	p.keep(id, program{path, p.look(id.pid)})
+	p.keep(id, program{path, commandLine(p.proc, id.pid)})
 	return path
 }
 
@@ -103,15 +103,6 @@ func (p *Processes) runs(id processID) bool {
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	const begins = 22 - 3 // of the fields behind
 	return len(fields) > begins && fields[begins] == strconv.FormatUint(id.started/ticks, 10)
-}
-
-// look reads the command line of a process; nil if it is gone.
-func (p *Processes) look(pid uint32) *Command {
-	b, err := os.ReadFile(filepath.Join(p.proc, fmt.Sprint(pid), "cmdline"))
-	if err != nil {
-		return nil
-	}
-	return commandOf(b[:min(len(b), ShownArguments)], len(b) > ShownArguments)
 }
 
 // acting is the executable of who did what a record says. Who executes is asked for what
