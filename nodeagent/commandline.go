@@ -161,8 +161,8 @@ func (h *holding) commandRules() (map[snapshot.RulesetID][]commandRule, map[snap
 	if h.set == nil {
 		return sets, subjects, kinds
 	}
-	entries, rules := h.set.Entries(), map[snapshot.RuleID]snapshot.RuntimeRuleRow{}
-	each(entries, snapshot.TableRuntimeRule, func(r snapshot.RuntimeRuleRow) {
+	rules := map[snapshot.RuleID]snapshot.RuntimeRuleRow{}
+	each(h.set, snapshot.TableRuntimeRule, func(r snapshot.RuntimeRuleRow) {
 		if len(r.Arguments) > 0 {
 			rules[r.ID] = r
 		}
@@ -170,33 +170,30 @@ func (h *holding) commandRules() (map[snapshot.RulesetID][]commandRule, map[snap
 	if len(rules) == 0 {
 		return sets, subjects, kinds
 	}
-	each(entries, snapshot.TableRuntimeRuleset, func(s snapshot.RuntimeRulesetRow) {
+	each(h.set, snapshot.TableRuntimeRuleset, func(s snapshot.RuntimeRulesetRow) {
 		for i, id := range s.Rules {
 			if r, ok := rules[id]; ok {
 				sets[s.ID] = append(sets[s.ID], commandRule{uint64(i) + 1, r})
 			}
 		}
 	})
-	each(entries, snapshot.TableRuntimeSubject, func(s snapshot.RuntimeSubjectRow) {
+	each(h.set, snapshot.TableRuntimeSubject, func(s snapshot.RuntimeSubjectRow) {
 		if subjects[s.Kind] == nil {
 			subjects[s.Kind] = map[string]snapshot.RulesetID{}
 		}
 		subjects[s.Kind][s.Container] = s.Ruleset
 	})
-	each(entries, snapshot.TableRuntimePod, func(p snapshot.RuntimePodRow) { kinds[layout.PodKey(p.UID)] = p.Kind })
-	each(entries, snapshot.TableLocal, func(l snapshot.LocalRow) { kinds[layout.PodKey(l.UID)] = l.Kind })
+	each(h.set, snapshot.TableRuntimePod, func(p snapshot.RuntimePodRow) { kinds[layout.PodKey(p.UID)] = p.Kind })
+	each(h.set, snapshot.TableLocal, func(l snapshot.LocalRow) { kinds[layout.PodKey(l.UID)] = l.Kind })
 	return sets, subjects, kinds
 }
 
 // each visits the rows of a table.
-func each[R snapshot.Row](entries []snapshot.Entry, table snapshot.Table, visit func(R)) {
-	for _, e := range entries {
-		if e.Table != table {
-			continue
-		}
+func each[R snapshot.Row](set *snapshot.Set, table snapshot.Table, visit func(R)) {
+	set.Each(table, func(e snapshot.Entry) {
 		// Every row was decoded when it came.
 		if row, err := snapshot.Decode(e); err == nil {
 			visit(row.(R))
 		}
-	}
+	})
 }

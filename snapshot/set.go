@@ -98,6 +98,15 @@ func (s *Set) Entries() []Entry {
 	return out
 }
 
+// Each visits the entries of one table, in no order. It sorts and copies nothing of the rest.
+func (s *Set) Each(table Table, visit func(Entry)) {
+	for id, value := range s.entries {
+		if id.Table == table {
+			visit(Entry{id.Table, []byte(id.Key), value})
+		}
+	}
+}
+
 // Rows decodes the set in order.
 func (s *Set) Rows() ([]Row, error) {
 	out := make([]Row, 0, len(s.entries))
