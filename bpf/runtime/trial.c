@@ -105,7 +105,11 @@ static long rt_judge_one(__u64 i, struct rt_work *w)
 		return 1;
 	struct rt_subject s;
 	struct rt_answer a = {};
-	o->subject = rt_subject(&s, &q->container);
+	__u32 active = active_side();
+	o->subject = rt_subject_on(&s, &q->container, active);
+	/* Hooks go by this word first, and then ask nothing. */
+	if (rt_is_node(&q->container) && !rt_node_has_rules(active))
+		o->subject = -1;
 	o->needs = s.needs;
 	void *side = side_of(s.side);
 	if (!side)
