@@ -27,9 +27,9 @@ spec:
     rules: [{name: tool, action: Kill, paths: [/tool]}]
 `
 
-// executes runs a program in a pod and reports whether it came to its own end.
-func executes(p pod, program string) (bool, error) {
-	out, err := kubectl("", "exec", "-n", p.namespace, p.name, "--", program, "dial", "--timeout=1s", p.tcp4(8080))
+// executes runs a program in a container and reports whether it came to its own end.
+func executes(p pod, container, program string) (bool, error) {
+	out, err := kubectl("", "exec", "-n", p.namespace, p.name, "-c", container, "--", program, "dial", "--timeout=1s", p.tcp4(8080))
 	if err == nil {
 		return strings.Contains(out, `"ok"`), nil
 	}
@@ -44,7 +44,7 @@ func executing(t *testing.T, p pod, want map[string]bool) {
 	t.Helper()
 	pace.Until(t, "programs of "+p.String(), func() error {
 		for program, ok := range want {
-			switch done, err := executes(p, program); {
+			switch done, err := executes(p, "server", program); {
 			case err != nil:
 				return err
 			case done != ok:
@@ -76,15 +76,24 @@ func TestRuntimePolicy(t *testing.T) {
 	if !strings.Contains(c.Message, "prevented on 2 nodes") && !strings.Contains(c.Message, "killed after the fact on 2 nodes") {
 		t.Errorf("Programmed says %q", c.Message)
 	}
-	pace.Until(t, "a record of the kill", func() error { return recorded(guarded, "rtp/"+ns+"/no-tool", "executables/tool", "/tool") })
+	pace.Until(t, "a record of the kill", func() error {
+		return recorded(guarded, "server", "a kill by the policy", kill("rtp/"+ns+"/no-tool"))
+	})
 
 	// Without the policy nothing is left of it.
 	must(t, "", "delete", "rtp", "-n", ns, "no-tool")
 	executing(t, guarded, both)
 }
 
-// recorded looks for a kill among the records of the agents.
-func recorded(p pod, policy, rule, path string) error {
+// kill is what the record of a kill by a policy like noTool has.
+func kill(policy string) func(processes.Event) bool {
+	return func(e processes.Event) bool {
+		return e.Verdict != records.Allow && e.Policy == policy && e.Rule == "executables/tool"
+	}
+}
+
+// recorded looks among the records of the agents for one of /tool in a container.
+func recorded(p pod, container, what string, has func(processes.Event) bool) error {
 	agents, err := running(agentPart)
 	if err != nil {
 		return err
@@ -99,13 +108,13 @@ func recorded(p pod, policy, rule, path string) error {
 			if err := json.Unmarshal([]byte(line), &e); err != nil {
 				return fmt.Errorf("record %q: %w", line, err)
 			}
-			if e.Verdict != records.Allow && e.Exec != nil && e.Exec.Path == path && e.Policy == policy && e.Rule == rule &&
-				e.Pod != nil && e.Pod.Name == p.name && e.Pod.UID == p.uid && e.Container != nil && e.Container.Name == "server" {
+			if e.Exec != nil && e.Exec.Path == "/tool" && e.Pod != nil && e.Pod.Name == p.name && e.Pod.UID == p.uid &&
+				e.Container != nil && e.Container.Name == container && has(e) {
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("no agent tells of %s in %s by %s %s", path, p, policy, rule)
+	return fmt.Errorf("no agent tells of /tool in %s, container %s: %s", p, container, what)
 }
 
 // TestStartOfAContainer: the first instruction of a container whose entrypoint a policy
