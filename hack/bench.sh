@@ -23,7 +23,7 @@ code=0
 "bin/bench-$1" "${args[@]}" || code=$?
 [[ $1 == runtime ]] || exit "$code"
 
-# Emulation makes every time longer; the ratios to "no agent" in the same guest hold.
+# Guests count instructions: emulation is no place for times.
 hack/deps.sh vm
 PALISADE_FULL=1 go test -count=1 -timeout=1h ./test/vm -run 'TestRuntimeCost$' -v | grep -E '^(kernel |--- |FAIL|ok )'
 exit "$code" # answers that take longer with more rules: both halves are worth seeing

@@ -28,10 +28,13 @@ type Machine struct {
 	Modules []string          // besides those that every guest gets
 	Disk    string            // an image that outlives the run, made if it is not there; /disk in the guest
 	Env     []string
-	Memory  int           // MiB; 1024 unless set
-	Append  string        // for the kernel's command line
-	Timeout time.Duration // five minutes unless set
-	Console io.Writer     // gets what the guest prints
+	Memory  int // MiB; 1024 unless set
+	// One processor whose clock counts instructions, a nanosecond each, and jumps where the
+	// guest sleeps: what takes how long does not depend on what else this machine does.
+	CountInstructions bool
+	Append            string        // for the kernel's command line
+	Timeout           time.Duration // five minutes unless set
+	Console           io.Writer     // gets what the guest prints
 }
 
 // ErrNoExit is wrapped where a guest ended without saying how its program ended.
@@ -161,13 +164,17 @@ func (m Machine) memory() int {
 // rewrite their own code while the other processor runs it crash now and then
 // ("Oops: int3").
 func (m Machine) boot(ctx context.Context, initrd, report string) (string, error) {
-	args := []string{
-		"-accel", "tcg,thread=single", "-cpu", "max", "-m", strconv.Itoa(m.memory()), "-smp", "2",
-		"-display", "none", "-vga", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
-		"-serial", "stdio", "-serial", "file:" + report,
-		"-kernel", m.Kernel.Image, "-initrd", initrd,
-		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 mitigations=off no_timer_check tsc=nowatchdog " + m.Append),
+	processors := []string{"-smp", "2"}
+	if m.CountInstructions {
+		processors = []string{"-smp", "1", "-icount", "shift=0,sleep=off"}
 	}
+	args := append(processors,
+		"-accel", "tcg,thread=single", "-cpu", "max", "-m", strconv.Itoa(m.memory()),
+		"-display", "none", "-vga", "none", "-monitor", "none", "-nic", "none", "-no-reboot",
+		"-serial", "stdio", "-serial", "file:"+report,
+		"-kernel", m.Kernel.Image, "-initrd", initrd,
+		"-append", strings.TrimSpace("console=ttyS0 quiet panic=-1 mitigations=off no_timer_check tsc=nowatchdog "+m.Append),
+	)
 	if m.Disk != "" {
 		args = append(args, "-drive", "file="+m.Disk+",if=virtio,format=raw,cache=writethrough")
 	}

@@ -83,13 +83,20 @@ func TestBackends(t *testing.T) {
 	fmt.Printf("ran %d of 4 pairs of kernels and other backends\n", ran)
 }
 
-// TestRuntimeCost prints what operations cost, against no agent in the same run. It
+// TestRuntimeCost counts what operations cost, against no agent in the same run. It
 // starts the agent four times, which takes minutes under emulation.
 func TestRuntimeCost(t *testing.T) {
 	if os.Getenv(runtime.FullVariable) == "" {
 		t.Skipf("ran 0 of 5 measurements of cost: %s=1 runs them", runtime.FullVariable)
 	}
-	tellLines("6.12", run(t, "6.12", []string{"TestCost"}, runtimeTests, runtimeMachine(t)))
+	for _, version := range runtimeKernels {
+		t.Run(string(version), func(t *testing.T) {
+			t.Parallel()
+			m := runtimeMachine(t)
+			m.CountInstructions = true
+			tellLines(version, run(t, version, []string{"TestCost"}, runtimeTests, m))
+		})
+	}
 }
 
 // toldLine matches what tests inside print for whoever reads along.
