@@ -66,9 +66,9 @@ func testRecorder(t *testing.T) *recorder {
 			}
 			return datapath.Attribution{Decision: datapath.Decision{Builtin: "(default)"}}
 		},
-		processes: runtime.NewProcesses(proc, fingerprint),
+		processes: runtime.NewProcesses(proc, fingerprint, events.NewRedactor(nil).Redact),
 		commands:  commandLines{holding: b.holding, fingerprint: fingerprint, observed: &b.observed},
-		rate:      10, redactor: events.NewRedactor(nil),
+		rate:      10,
 	}
 }
 

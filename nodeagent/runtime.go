@@ -148,15 +148,14 @@ type recorder struct {
 	processes *runtime.Processes
 	commands  commandLines
 	rate      uint32 // of rules that do not say
-	redactor  *events.Redactor
 }
 
 func newRecorder(a *Agent, p *Pinned) *recorder {
 	return &recorder{
 		node: a.o.Node, pods: podNamer{holding: a.holding}, names: newNamer(a.holding, a.o.Facts.Bindings),
-		rule: p.Attribute, processes: runtime.NewProcesses(p.proc, p.Fingerprint),
+		rule: p.Attribute, processes: runtime.NewProcesses(p.proc, p.Fingerprint, p.runtime.Redactor().Redact),
 		commands: commandLines{holding: a.holding, fingerprint: p.Fingerprint, observed: &a.observed},
-		rate:     p.runtime.EventsPerSecond(), redactor: p.runtime.Redactor(),
+		rate:     p.runtime.EventsPerSecond(),
 	}
 }
 
@@ -175,7 +174,6 @@ func (r *recorder) event(rec runtime.Record) (events.Event, bool) {
 			e.Container.Name = snapshot.RuntimePauseContainer
 		}
 	}
-	e.Process.Arguments = r.redactor.Redact(e.Process.Arguments)
 	r.processes.Note(rec)
 	if rec.Kind == bpf.RuntimeEventExit {
 		e.Type = events.TypeExit
@@ -215,7 +213,7 @@ func (r *recorder) object(e *events.Event, rec runtime.Record) {
 		e.Type = events.TypeExec
 		e.Exec = &events.Exec{Path: rec.Path, Unresolvable: unresolvable, InterpreterOf: rec.InterpreterOf, Origin: origin, Mapping: q.Flags&bpf.RuntimeMapping != 0}
 		if c := rec.Command; c != nil {
-			e.Exec.Arguments, e.Exec.Truncated = r.redactor.Redact(c.Arguments), c.Truncated
+			e.Exec.Arguments, e.Exec.Truncated = r.processes.Shown(c), c.Truncated
 		}
 	case runtime.Files:
 		e.Type = events.TypeFile

@@ -22,6 +22,7 @@ const ShownArguments = bpf.RuntimePathBytes - 1
 type Command struct {
 	Arguments []string // the program's own name first
 	Truncated bool     // there was more: the last one may be a part
+	shown     []string // without secrets, once anybody asked
 	// Chain has the fingerprints of what the process and those above it executed
 	// before; nil if nobody knows.
 	Chain *bpf.RuntimeChainOf

@@ -169,7 +169,7 @@ func TestJoinBound(t *testing.T) {
 // another since, and its arguments.
 func TestProcesses(t *testing.T) {
 	fingerprint := func(path string) uint64 { return uint64(len(path)) }
-	p := NewProcesses(t.TempDir(), fingerprint)
+	p := NewProcesses(t.TempDir(), fingerprint, slices.Clone)
 	command := func(chain *bpf.RuntimeChainOf, arguments ...string) func(*Record) {
 		return func(r *Record) { r.Command = &Command{Arguments: arguments, Chain: chain} }
 	}

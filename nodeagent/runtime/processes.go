@@ -23,8 +23,9 @@ type processID struct {
 
 // program is what a process runs.
 type program struct {
-	path    string
-	command *Command // nil: nobody knows
+	path      string
+	arguments []string // without secrets; nil: nobody knows
+	truncated bool
 }
 
 // Processes remembers what processes execute, for the records of those that are gone when
@@ -36,15 +37,20 @@ type Processes struct {
 	// fingerprint is what the kernel remembers of a path; paths lead back from there.
 	fingerprint func(path string) uint64
 	paths       map[uint64]string
+	redact      func(arguments []string) []string
 }
 
 // knownProcesses bounds what is remembered.
 const knownProcesses = 16384
 
 // NewProcesses remembers nothing yet. fingerprint is what the kernel remembers of an
-// executable's path.
-func NewProcesses(proc string, fingerprint func(path string) uint64) *Processes {
-	return &Processes{proc: proc, by: map[processID]program{}, boot: bootTime(), fingerprint: fingerprint, paths: map[uint64]string{}}
+// executable's path; redact leaves secrets out of a command line, and is asked once for
+// each: a process makes many records.
+func NewProcesses(proc string, fingerprint func(path string) uint64, redact func(arguments []string) []string) *Processes {
+	return &Processes{
+		proc: proc, by: map[processID]program{}, boot: bootTime(),
+		fingerprint: fingerprint, paths: map[uint64]string{}, redact: redact,
+	}
 }
 
 // bootTime is when the clock began that processes are stamped by.
@@ -63,7 +69,7 @@ func (p *Processes) Note(r Record) {
 	case r.Kind == bpf.RuntimeEventExit:
 		delete(p.by, id)
 	case r.happens():
-		p.keep(id, program{r.Path, r.Command})
+		p.keep(id, p.running(r.Path, r.Command))
 		if len(p.paths) > knownProcesses {
 			clear(p.paths)
 		}
@@ -78,6 +84,22 @@ func (p *Processes) keep(id processID, runs program) {
 	p.by[id] = runs
 }
 
+func (p *Processes) running(path string, c *Command) program {
+	if c == nil {
+		return program{path: path}
+	}
+	return program{path, p.Shown(c), c.Truncated}
+}
+
+// Shown are the arguments of a command line without secrets. The records of a script and
+// of its interpreter share theirs.
+func (p *Processes) Shown(c *Command) []string {
+	if c.shown == nil {
+		c.shown = p.redact(c.Arguments)
+	}
+	return c.shown
+}
+
 func (p *Processes) executable(id processID) string {
 	if runs, ok := p.by[id]; ok {
 		return runs.path
@@ -86,7 +108,7 @@ func (p *Processes) executable(id processID) string {
 	if err != nil || !p.runs(id) {
 		return "" // it is gone, and another may have its number
 	}
-	p.keep(id, program{path, commandLine(p.proc, id.pid)})
+	p.keep(id, p.running(path, commandLine(p.proc, id.pid)))
 	return path
 }
 
@@ -147,8 +169,8 @@ func (p *Processes) Process(r Record) events.Process {
 		out.ExitCode = &code
 		return out
 	}
-	if runs := p.by[processID{r.PID, r.Started}]; runs.command != nil && runs.path == out.Executable {
-		out.Arguments, out.Truncated = runs.command.Arguments, runs.command.Truncated
+	if runs := p.by[processID{r.PID, r.Started}]; runs.path == out.Executable {
+		out.Arguments, out.Truncated = runs.arguments, runs.truncated
 	}
 	return out
 }
