@@ -84,6 +84,11 @@ func (b Backend) without(s Section, why string) Backend {
 	if b.Means != events.NoBackend {
 		b.Unjudged = everything(s)
 	}
+	return b.because(why)
+}
+
+// because is the backend with one thing more that it lacks.
+func (b Backend) because(why string) Backend {
 	b.Detail = strings.TrimPrefix(b.Detail+"; "+why, "; ")
 	return b
 }

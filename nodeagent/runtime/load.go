@@ -149,7 +149,7 @@ func (r *Runtime) leaveOut(refused map[string]bool) {
 	})
 	for s, b := range r.backends {
 		if !left[s] {
-			r.backends[s] = Backend{Means: events.NoBackend, Detail: strings.TrimPrefix(b.Detail+"; the kernel refuses its programs", "; ")}
+			r.backends[s] = Backend{Means: events.NoBackend, Detail: b.Detail}.because("the kernel refuses its programs")
 		}
 	}
 }

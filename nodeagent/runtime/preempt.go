@@ -26,8 +26,7 @@ func preemptible(by map[Section]Backend, p preemption) {
 		case preempts:
 			by[s] = b.without(s, misses+"start the kernel with preempt=voluntary or preempt=none")
 		case mayPreempt:
-			b.Detail = strings.TrimPrefix(b.Detail+"; "+misses+"whether this kernel interrupts itself is not known, preempt=voluntary and preempt=none say that it does not", "; ")
-			by[s] = b
+			by[s] = b.because(misses + "whether this kernel interrupts itself is not known, preempt=voluntary and preempt=none say that it does not")
 		}
 	}
 }
