@@ -123,9 +123,8 @@ type session struct {
 	estimator Estimator
 	now       func() time.Time
 
-	once      sync.Once
-	system    System
-	systemErr error
+	system     fact[System]
+	namespaces fact[[]model.Namespace]
 
 	notes []string // what was not looked at; queries of a request run one after the other
 }
@@ -143,9 +142,24 @@ func withSession(ctx context.Context, s *session) context.Context {
 	return context.WithValue(ctx, sessionKey{}, s)
 }
 
+// fact is what the cluster said when it was asked, once.
+type fact[T any] struct {
+	once  sync.Once
+	value T
+	err   error
+}
+
+func (f *fact[T]) load(ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	f.once.Do(func() { f.value, f.err = ask(ctx) })
+	return f.value, f.err
+}
+
 func (s *session) loadSystem(ctx context.Context) (System, error) {
-	s.once.Do(func() { s.system, s.systemErr = s.facts.System(ctx) })
-	return s.system, s.systemErr
+	return s.system.load(ctx, s.facts.System)
+}
+
+func (s *session) loadNamespaces(ctx context.Context) ([]model.Namespace, error) {
+	return s.namespaces.load(ctx, s.facts.Namespaces)
 }
 
 func callClusterwide(ctx context.Context, s *session, args []json.RawMessage) (any, error) {

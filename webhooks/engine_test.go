@@ -22,6 +22,7 @@ type fakeCluster struct {
 	estimate    Estimate
 	err         error
 	hang        bool // until the context ends
+	listed      int  // how often namespaces were asked for
 }
 
 func (f *fakeCluster) wait(ctx context.Context) error {
@@ -43,6 +44,7 @@ func (f *fakeCluster) Clusterwide(ctx context.Context, tier v1alpha1.Tier, prior
 }
 
 func (f *fakeCluster) Namespaces(ctx context.Context) ([]model.Namespace, error) {
+	f.listed++
 	return f.namespaces, f.wait(ctx)
 }
 

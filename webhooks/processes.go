@@ -28,7 +28,7 @@ func callNamespaces(ctx context.Context, s *session, args []json.RawMessage) (an
 	if err != nil {
 		return nil, err
 	}
-	namespaces, err := s.facts.Namespaces(ctx)
+	namespaces, err := s.loadNamespaces(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -294,6 +294,28 @@ func TestUpdatesOfWhatIsWrongAlready(t *testing.T) {
 	}
 }
 
+// The object that was there is judged by the namespaces of the same moment as the new one.
+func TestNamespacesAreAskedForOnce(t *testing.T) {
+	team := labelled("team", "a")
+	cluster := &fakeCluster{namespaces: []model.Namespace{{Name: "kube-system", Labels: map[string]string{"team": "a"}}}}
+	e := newEngine(t, rules.Modules(), cluster)
+	policy := onlyRuntime("p", v1alpha1.ClusterwidePolicySubject{Namespaces: &team})
+	req := policyRequest(t, policy)
+	for n, old := range []map[string]any{nil, policyRequest(t, policy).Object} {
+		req.Old = old
+		verdict, err := e.Judge(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refused := len(verdict.Refused) > 0; refused != (old == nil) {
+			t.Errorf("update %v: refused: %v", old != nil, verdict.Refused)
+		}
+		if cluster.listed != n+1 { // each request asks anew
+			t.Errorf("update %v: asked %d times until now, want %d", old != nil, cluster.listed, n+1)
+		}
+	}
+}
+
 func TestUpdateWithAnotherOverlap(t *testing.T) {
 	others := []v1alpha1.ClusterwidePolicy{*denying("a", labelled("team", "a")), *denying("b", labelled("stage", "b"))}
 	others[1].Spec.Subject.Namespaces.MatchLabels["team"] = "b"
