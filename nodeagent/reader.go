@@ -15,6 +15,7 @@ import (
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
 )
@@ -70,7 +71,7 @@ const drainWait = 50 * time.Millisecond
 
 func openReader(c datapath.Config, h *holding, f *facts.Store) (*datapath.Datapath, error) {
 	bindings, _ := f.Bindings()
-	return datapath.OpenReader(c, layout.Update{
+	return datapath.OpenReader(c, runtime.InUse, layout.Update{
 		Generation: h.commit.Generation, Digest: h.commit.Digest, Full: true,
 		Delta: snapshot.Diff(snapshot.NewSet(), h.set), Facts: toLayout(h.names, bindings),
 	})

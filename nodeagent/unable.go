@@ -66,6 +66,23 @@ func withoutPackets(err error) []host.Finding {
 	}}
 }
 
+// Look says what a host lacks, as an agent there would, and changes nothing. A kernel that
+// cannot judge packets may enforce what processes do.
+func Look(h host.Host) []host.Finding { return look(h, datapath.Probe) }
+
+func look(h host.Host, probe func() error) []host.Finding {
+	h.ReadOnly, h.WithoutPackets = true, true
+	findings := h.Prepare()
+	if len(host.Only(findings, host.Fatal)) > 0 {
+		return findings // the probe would only repeat that
+	}
+	err := probe()
+	if err != nil && !errors.Is(err, datapath.ErrKernel) {
+		return append(findings, Config{Host: h}.notOpened(err))
+	}
+	return append(findings, withoutPackets(err)...)
+}
+
 // unable is the agent of a node that cannot enforce: it reports why, and refuses
 // snapshots for that reason. To say that it holds nothing is true as far as this
 // process knows; what an agent of before pinned goes on judging.

@@ -120,3 +120,36 @@ func TestUnableRefuses(t *testing.T) {
 		t.Errorf("reports %v", e)
 	}
 }
+
+// Who only looks at a host finds it of use without packets, as an agent does, and says so.
+func TestLook(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := t.TempDir()
+	h := host.Default(filepath.Join(dir, "palisade"))
+	says := func(probe error) string { return host.Join(look(h, func() error { return probe })) }
+	old := fmt.Errorf("%w: Linux 6.1 has no netfilter BPF", datapath.ErrKernel)
+	if got := says(old); !strings.Contains(got, "fatal: programs cannot be pinned") || strings.Contains(got, "packets are not judged") {
+		t.Errorf("without a place for pins: %q", got)
+	}
+	if err := syscall.Mount("bpf", dir, "bpf", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	all := says(nil)
+	for name, tc := range map[string]struct {
+		probe error
+		want  string
+	}{
+		"an old kernel": {old, "bypass: packets are not judged, only what processes do: kernel not supported: Linux 6.1 has no netfilter BPF ("},
+		"no privilege":  {fmt.Errorf("%w: loading", datapath.ErrPrivilege), "fatal: not permitted: loading ("},
+	} {
+		if got := says(tc.probe); !strings.Contains(got, tc.want) || strings.Contains(all, tc.want) {
+			t.Errorf("%s: %q, want %q; a kernel with all: %q", name, got, tc.want, all)
+		}
+	}
+	if _, err := os.Stat(h.PinDir); err == nil {
+		t.Errorf("%s was made", h.PinDir)
+	}
+}

@@ -25,7 +25,8 @@ func newHost(e *env) *cobra.Command {
 		Use:   "host",
 		Short: "Show what this host enforces, and what it lacks",
 		Long: `Host shows which generation this host's kernel enforces, which pods are bound to
-which interfaces, and what the host lacks to enforce everything. It changes
+which interfaces, and what the host lacks to enforce everything: also that
+packets are not judged, where the kernel can only judge what processes do. It changes
 nothing and needs no cluster; it works beside an agent and after palisade apply.
 
 Exit code: 0; 2 for an error, also where nothing is enforced.`,
@@ -68,9 +69,7 @@ func (o *hostOptions) run(e *env) error {
 	if err := checkFormat(o.output, "table", "json"); err != nil {
 		return err
 	}
-	look := o.local.host
-	look.ReadOnly = true
-	lacks := look.Prepare()
+	lacks := nodeagent.Look(o.local.host)
 	if fatal := host.Only(lacks, host.Fatal); len(fatal) > 0 {
 		return fmt.Errorf("%w: %s", nodeagent.ErrHost, host.Join(fatal))
 	}

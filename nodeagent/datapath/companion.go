@@ -22,6 +22,10 @@ type Companion interface {
 	Audit() (repaired []string, err error)
 }
 
+// CompanionInUse lists the maps of a Companion's programs that judge now, by what is
+// pinned in its directory alone; nil if none do.
+type CompanionInUse func(pinDir string) (map[ebpf.MapID]bool, error)
+
 // CompanionPrograms are a Companion's programs, loaded for tables of one capacity.
 type CompanionPrograms interface {
 	// TakePlace makes them judge instead of those of before, all of them or none;

@@ -13,8 +13,9 @@ import (
 // OpenReader opens what is pinned for reading events and counters alone, where no
 // agent runs that would do so. held is the snapshot in force, which gives rules
 // and endpoints their names; where it is not known the zero Update leaves them
-// nameless. It loads no program and changes nothing.
-func OpenReader(c Config, held layout.Update) (_ *Datapath, err error) {
+// nameless. It loads no program and changes nothing. A
+// Companion's programs judge alone where the kernel cannot judge packets.
+func OpenReader(c Config, companion CompanionInUse, held layout.Update) (_ *Datapath, err error) {
 	c = c.withDefaults()
 	d := &Datapath{config: c, maps: map[string]*ebpf.Map{}, pairs: map[pairID]*Pair{}}
 	defer func() {
@@ -32,14 +33,17 @@ func OpenReader(c Config, held layout.Update) (_ *Datapath, err error) {
 	if d.array, err = ebpf.LoadPinnedMap(path, nil); err != nil {
 		return nil, fmt.Errorf("pinned map %s: %w", path, err)
 	}
-	return d, d.readTables(held)
+	return d, d.readTables(companion, held)
 }
 
 // readTables learns the numbers of rules from the side that judges, then gives
 // the rows of the snapshot the same numbers.
-func (d *Datapath) readTables(held layout.Update) error {
+func (d *Datapath) readTables(companion CompanionInUse, held layout.Update) error {
 	d.engine.layout = layout.New(d.config.Layout)
 	used, err := d.mapsInUse()
+	if err == nil && used == nil {
+		used, err = companion(d.config.CompanionDir())
+	}
 	if err != nil || used == nil {
 		return err
 	}

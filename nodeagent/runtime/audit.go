@@ -4,26 +4,38 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
+
+	"palisade.dev/palisade/nodeagent/events"
 )
 
 // InUse lists the maps of the program that judges executions now.
 func (r *Runtime) InUse() (map[ebpf.MapID]bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, at := range r.present {
-		if at.name != "sched_process_exec" {
-			continue
-		}
-		_, p, err := r.array(at)
-		if p == nil || err != nil {
-			return nil, err
-		}
-		defer p.Close()
-		return mapsOf(p)
+	return InUse(r.config.PinDir)
+}
+
+// InUse lists the maps of the programs that are pinned in a directory and judge now; nil if
+// none do. It changes nothing.
+func InUse(pinDir string) (map[ebpf.MapID]bool, error) {
+	// Every node has this one, whatever its kernel can judge by.
+	executed := place{hook{name: "sched_process_exec"}, events.NoBackend}
+	path := filepath.Join(pinDir, arrayPrefix+executed.key())
+	array, err := ebpf.LoadPinnedMap(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	return nil, nil
+	if err != nil {
+		return nil, fmt.Errorf("pinned map %s: %w", path, err)
+	}
+	defer array.Close()
+	p, err := programIn(array)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	return mapsOf(p)
 }
 
 // Audit attaches again what somebody detached.
