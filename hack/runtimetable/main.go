@@ -178,21 +178,37 @@ func byVersion(a, b string) int {
 }
 
 // shut counts what is stopped on every kernel: of the numbered rows, and of the further
-// cases, which have names.
+// cases, which have names; and names the others.
 func shut(rows, kernels []string, cells map[[2]string]string) string {
 	var all, stopped [2]int
+	var open, untested []string
 	for _, row := range rows {
 		kind := 1
 		if strings.HasPrefix(row, "bypass-") {
 			kind = 0
 		}
 		all[kind]++
-		if !slices.ContainsFunc(kernels, func(k string) bool { return cells[[2]string{row, k}] != runtime.Stopped }) {
+		is := func(text string) func(string) bool {
+			return func(kernel string) bool { return cells[[2]string{row, kernel}] == text }
+		}
+		switch shut := is(runtime.Stopped); {
+		case slices.ContainsFunc(kernels, is("")):
+			untested = append(untested, row)
+		case slices.ContainsFunc(kernels, func(k string) bool { return !shut(k) }):
+			open = append(open, row)
+		default:
 			stopped[kind]++
 		}
 	}
-	return fmt.Sprintf("On each of these kernels (%s) %d of %d numbered rows and %d of %d further cases are shut; what is not says why.\n\n",
+	text := fmt.Sprintf("On each of these kernels (%s) %d of %d numbered rows and %d of %d further cases are shut.",
 		strings.Join(kernels, ", "), stopped[0], all[0], stopped[1], all[1])
+	if len(open) > 0 {
+		text += fmt.Sprintf(" Not stopped, and its line says why: %s.", strings.Join(open, ", "))
+	}
+	if len(untested) > 0 {
+		text += fmt.Sprintf(" Not tested on all of them: %s.", strings.Join(untested, ", "))
+	}
+	return text + "\n\n"
 }
 
 // ways is the table of ways around by kernels.
