@@ -45,9 +45,11 @@ What a policy in mode Audit, or a rule with action Audit, would deny is listed a
 staged and counted apart. The exit code is 3 if something that was allowed would be
 denied, now or once Audit is enforced.
 
-An event tells what the kernel compared: the path, whether the process owned the
-file, what its ancestors execute. What a process executed before and no process
-above it executes any more, a rule with from may match and replay does not know.`,
+An event tells what the kernel compared: the path, and whether the process owned the
+file. The kernel judges from by all that a process and those above it ever executed;
+an event has what it and the eight above it executed when it was recorded. So a rule
+with from does not match here, though it does there, if its executable was a shell
+that became the program (exec without fork), or a process above that has ended.`,
 		Example: `  # Would the policy that propose made deny anything of last week?
   palisade replay --events events.jsonl -f manifests/ -f db.yaml
 
