@@ -54,9 +54,6 @@ func (o *explainOptions) runProcess(ctx context.Context, e *env, flags *pflag.Fl
 	if err != nil {
 		return err
 	}
-	if who.ID.Kind == model.EndpointNode {
-		fmt.Fprintln(e.stderr, "palisade: warning: agents judge processes of containers and not yet those of the node itself: this is what the rules say")
-	}
 	ask, err := o.judge.makeRuntime(world, e.stderr)
 	if err != nil {
 		return err
