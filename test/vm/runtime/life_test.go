@@ -5,10 +5,12 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"palisade.dev/palisade/nodeagent/datapath"
+	"palisade.dev/palisade/test/vm/inside"
 )
 
 // life is the policy of the tests here.
@@ -48,11 +50,33 @@ func TestAfterReboot(t *testing.T) {
 	if out := s.first("life-later", life.Dir("exec")+"/denied"); out != "ran\n" {
 		t.Fatalf("control: %s", out)
 	}
+	for _, tree := range rebooted.Trees(files) {
+		must(t, tree.Write("/"))
+	}
+	if through, errnos := tryOnNode(t, rebooted); len(through) != 2*len(rebooted.Attacks) {
+		t.Fatalf("control: of the node only %v succeeded: %v", through, errnos)
+	}
 	a := newAgent(t, stateDir)
+	s.booted(a)
 	a.start(a.last())
+	answered(t, rebooted)
 	s.stopped("after the reboot", "life", life)
 	if out := s.first("life-later", life.Dir("exec")+"/denied"); strings.Contains(out, "ran\n") {
 		t.Errorf("a pod that starts: %s", out)
 	}
 	fmt.Println("reboot: enforced from the disk alone")
+}
+
+// booted is what the host's unit does before kubelet runs: no agent runs after it, and
+// what is on the disk holds, for the node's own processes and for a pod that starts.
+func (s *stage) booted(a *agent) {
+	out, err := exec.Command(inside.Agent, "boot", "--state-dir="+a.state()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "generation "+a.last().String()) {
+		s.t.Fatalf("nodeagent boot: %s %v", out, err)
+	}
+	node := answered(s.t, rebooted)
+	if out := s.first("life-later", life.Dir("exec")+"/denied"); strings.Contains(out, "ran\n") {
+		s.t.Errorf("a pod that starts before any agent: %s", out)
+	}
+	fmt.Printf("reboot: by nodeagent boot alone: node %s\n", node)
 }

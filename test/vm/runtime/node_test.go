@@ -75,6 +75,13 @@ func nodeManifest(t *testing.T, r Row) string {
 	return "---\n" + string(out)
 }
 
+// rebooted is about the node's own processes, on the disk of TestPolicies' agent.
+var rebooted = Row{
+	Name: "node-rebooted", Attacks: []string{"exec", "read"},
+	Spec: `executables: {rules: [{name: denied, action: Kill, paths: [$dir/denied]}]}
+files: {rules: [{name: secret, action: Kill, operations: [Read], paths: [$dir/secret]}]}`,
+}
+
 // tried is how a program of the node ended.
 type tried struct {
 	succeeded bool

@@ -50,7 +50,7 @@ func TestPolicies(t *testing.T) {
 	t.Run("killed", func(t *testing.T) { s.killed(t, a) })
 	t.Run("swap", func(t *testing.T) {
 		rows[len(rows)-1] = swap(1)
-		s.swap(t, a, everything(t, rows))
+		s.swap(t, a, everything(t, rows)+nodeManifest(t, rebooted))
 	})
 	s.tellStarts(t)
 }
