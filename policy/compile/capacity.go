@@ -214,7 +214,7 @@ func (n *node) coming() map[*ruleset]struct{} {
 	out := make(map[*ruleset]struct{})
 	for i := range n.hosted.items {
 		if k := n.hosted.items[i].key; n.hosted.items[i].val.count > 0 {
-			for _, r := range k.rulesets {
+			for _, r := range n.protecting(k) {
 				if r != nil {
 					out[r] = struct{}{}
 				}

@@ -118,6 +118,11 @@ func (c *Compiler) place(x identity.Change) {
 			n.self, n.own = nil, nil
 			c.touchPeer(n, c.kinds[old.Kind])
 		}
+		if isHost(old) {
+			n := c.node(old.Node)
+			n.own = nil
+			c.host(n, c.kinds[old.Kind], -1)
+		}
 	}
 	if now := x.New; now != nil {
 		n := c.node(seat(now))
@@ -139,16 +144,29 @@ func (c *Compiler) place(x identity.Change) {
 			n.self, n.own = now, k
 			c.touchPeer(n, k)
 		}
+		if isHost(now) {
+			n := c.node(now.Node)
+			n.own = k
+			c.host(n, k, +1)
+		}
 	}
 }
 
-// seat is the node that an endpoint is on.
+// seat is the node that an endpoint is on: for an external workload, the one without
+// a name.
 func seat(r *identity.Resolved) model.NodeName {
-	if r.ID.Kind == model.EndpointNode {
+	switch r.ID.Kind {
+	case model.EndpointNode:
 		return model.NodeName(r.ID.Name)
+	case model.EndpointExternal:
+		return ""
 	}
 	return r.Node
 }
+
+// isHost reports whether an endpoint is an external workload whose host has rules
+// about its own processes. Nobody judges its packets, so that it keeps its seat too.
+func isHost(r *identity.Resolved) bool { return r.ID.Kind == model.EndpointExternal && r.Node != "" }
 
 // settleAreas finds the lenses and nodes that see other addresses in a group.
 func (c *Compiler) settleAreas() {

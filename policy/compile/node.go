@@ -18,7 +18,7 @@ type node struct {
 	rows      table
 	endpoints int                // on it, and the node itself
 	self      *identity.Resolved // the node's own endpoint, if there is one
-	own       *kind              // its kind
+	own       *kind              // its kind, or that of the external workload that the host is
 
 	hosted   dict[*kind, *hosted]
 	rulesets bag[*ruleset]  // by hosted kinds and directions
@@ -154,7 +154,7 @@ func (n *node) turn() {
 		var now [2]*ruleset
 		var runtime []runtimeSeat
 		if h.count > 0 {
-			now, runtime = k.rulesets, k.runtime
+			now, runtime = n.protecting(k), k.runtime
 		}
 		n.turnRuntime(k, h, runtime)
 		if now == h.applied {
@@ -191,6 +191,15 @@ func (n *node) turn() {
 		}
 	}
 	n.uninstallRuntime()
+}
+
+// protecting are the rulesets by which the node judges packets of a kind: none of its
+// own, as it has rules about its own processes alone.
+func (n *node) protecting(k *kind) [2]*ruleset {
+	if n.own == k {
+		return [2]*ruleset{}
+	}
+	return k.rulesets
 }
 
 func (n *node) touchLocal(uid model.UID) {

@@ -288,6 +288,64 @@ func TestRuntimeNodes(t *testing.T) {
 	})
 }
 
+// TestRuntimeWorkloads: the host that is an external workload has rules about its own
+// processes, as a node has, and none about packets. Those stay with the workloads that
+// have no host.
+func TestRuntimeWorkloads(t *testing.T) {
+	c := runtimeShop(Options{})
+	vm := model.Endpoint{ID: model.EndpointID{Kind: model.EndpointExternal, Namespace: "legacy", Name: "vm"}}
+	host := model.HostOf(vm.ID)
+	p := processes("machines", model.SectionPrivileges, model.RuntimeRule{Name: "bpf", Action: model.RuntimeDeny, Operations: uint32(model.PrivilegeLoadBPF)})
+	p.Ref, p.Tier = model.PolicyRef{Kind: model.KindClusterwide, Name: "machines"}, model.TierAdmin
+	p.Subject = model.Subject{Kind: model.EndpointExternal}
+	p.Ingress = greedy("net", 1).Ingress
+	nodes := p
+	nodes.Ref.Name, nodes.Subject = "nodes", model.Subject{Kind: model.EndpointNode}
+	nodes.Ingress = nil
+	c.PutPolicy(p, 0)
+	c.PutPolicy(nodes, 0)
+	c.PutEndpoint(vm)
+	before := c.Commit()
+	if _, ok := before.Nodes[host]; ok {
+		t.Errorf("a workload without a host: %v", before.Nodes[host])
+	}
+	without := c.Digest("")
+
+	vm.Node = host
+	c.PutEndpoint(vm)
+	delta := c.Commit()
+	wantTables(t, "its host", delta.Nodes[host], map[snapshot.Table]int{
+		snapshot.TableMeta: 1, snapshot.TableRule: 3, snapshot.TableRuntimeRule: 1, snapshot.TableRuntimeRuleset: 1, snapshot.TableRuntimeSubject: 1, snapshot.TableRuntimePod: 1,
+	})
+	rows, err := c.Node(host).Rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		switch r := row.(type) {
+		case snapshot.RuntimePodRow:
+			if r.UID != snapshot.RuntimeNodeUID || r.Name != "legacy/vm" {
+				t.Errorf("the host itself: %+v", r)
+			}
+		case snapshot.RuleRow:
+			if r.PolicyKind == uint8(model.KindClusterwide) && r.Policy+"/"+r.Rule != "machines/privileges/bpf" {
+				t.Errorf("a rule that is not about its processes: %+v", r)
+			}
+		}
+	}
+	if c.Digest("") != without {
+		t.Error("what is about packets of workloads changed")
+	}
+	if got := c.Subjects(p.Ref); got.Endpoints != 1 || got.Unhosted != 1 || len(got.Nodes) > 0 {
+		t.Errorf("no node hosts it: %+v", got)
+	}
+	vm.Node = ""
+	c.PutEndpoint(vm)
+	if gone := c.Commit().Gone; !slices.Equal(gone, []model.NodeName{host}) {
+		t.Errorf("without a host again: %v is gone", gone)
+	}
+}
+
 // TestRuntimePeers: rules that name the same peers share what tells these apart.
 func TestRuntimePeers(t *testing.T) {
 	c := runtimeShop(Options{})

@@ -27,7 +27,11 @@ func (c *Compiler) Subjects(ref model.PolicyRef) Subjects {
 			return
 		}
 		for i := range k.homes.items {
-			name, n := k.homes.items[i].key.name, k.homes.items[i].val
+			home, n := k.homes.items[i].key, k.homes.items[i].val
+			name := home.name
+			if home.own == k && home.self == nil {
+				continue // the host of an external workload, which no node hosts
+			}
 			out.Endpoints += n
 			if name == "" {
 				out.Unhosted += n

@@ -51,13 +51,16 @@ type UID string
 // NodeName names a node.
 type NodeName string
 
+// HostOf names the host that an external workload is. No node is called so.
+func HostOf(workload EndpointID) NodeName { return NodeName(workload.String()) }
+
 // Endpoint is what has an address and can be selected.
 type Endpoint struct {
 	ID             EndpointID
 	UID            UID // pods only
 	Labels         map[string]string
 	ServiceAccount string
-	Node           NodeName     // the hosting node; a node's own name; empty for external workloads
+	Node           NodeName     // the hosting node; a node's own name; of an external workload, HostOf its ID if its host enforces rules about its processes, else empty
 	Addresses      []netip.Addr // may be empty: a pod that has none yet; never v4-mapped
 	Ports          []NamedPort
 	PodRanges      []netip.Prefix // nodes only: where its pods get their addresses; may be empty

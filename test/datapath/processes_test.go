@@ -96,6 +96,9 @@ func (k *kernelJudge) find(who model.EndpointID) (model.NodeName, string, error)
 	if who.Kind == model.EndpointNode {
 		return model.NodeName(who.Name), snapshot.RuntimeNodeUID, nil
 	}
+	if who.Kind == model.EndpointExternal {
+		return model.HostOf(who), snapshot.RuntimeNodeUID, nil
+	}
 	uid := who.String() // what a pod without a UID gets
 	for name, set := range k.nodes {
 		rows, err := set.Rows()

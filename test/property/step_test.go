@@ -133,8 +133,11 @@ func (w *world) editEndpoint(r *rand.Rand, c *compile.Compiler) {
 	case 2:
 		e.Addresses = []netip.Addr{pick(r, addresses)}
 	case 3:
-		if e.ID.Kind == model.EndpointPod {
+		switch e.ID.Kind {
+		case model.EndpointPod:
 			e.Node = model.NodeName(pick(r, nodeNames))
+		case model.EndpointExternal:
+			e.Node = pick(r, []model.NodeName{"", model.HostOf(e.ID)})
 		}
 	case 4:
 		if e.ID.Kind == model.EndpointPod {

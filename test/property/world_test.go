@@ -236,9 +236,12 @@ func drawPolicy(r *rand.Rand) model.Policy {
 		p.Subject = drawSubject(r, drawNamespaces(r))
 		if chance(r, 3) {
 			p.Runtime = drawRuntime(r, p.Tier)
-			if chance(r, 3) {
+			switch r.IntN(4) {
+			case 0:
 				p.Subject = model.Subject{Kind: model.EndpointNode, Labels: drawSelector(r)}
 				return p
+			case 1:
+				p.Subject.Kind = model.EndpointExternal
 			}
 		}
 		p.Ingress, p.Egress = drawRules(r, "in", actions), drawRules(r, "out", actions)
@@ -303,6 +306,10 @@ func (w *world) drawEndpoint(r *rand.Rand, id model.EndpointID) model.Endpoint {
 		if chance(r, 5) {
 			e.HostNetwork, e.Addresses = true, nil
 			return e
+		}
+	case model.EndpointExternal:
+		if !chance(r, 3) {
+			e.Node = model.HostOf(id)
 		}
 	}
 	e.Ports = some(r, 0, 2, func() model.NamedPort {

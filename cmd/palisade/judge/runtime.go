@@ -6,8 +6,8 @@ import (
 	"palisade.dev/palisade/policy/reference"
 )
 
-// Runtime answers operations of processes in a container of a pod, or of a node's
-// own processes, whose container has no name.
+// Runtime answers operations of processes in a container of a pod, or of a host's own,
+// whose container has no name: a node, or an external workload that has a host.
 type Runtime func(who model.Endpoint, container string, operations []model.Operation) ([]model.Judgement, error)
 
 // RuntimeReference makes the judge that is right by definition.

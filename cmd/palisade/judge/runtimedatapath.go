@@ -124,7 +124,7 @@ func runtimeQuestion(l *layout.Layout, who model.Endpoint, container string, op 
 // runtimeContainer names a container as the kernel's own records do.
 func runtimeContainer(who model.Endpoint, container string) bpf.RuntimeContainer {
 	uid := string(who.UID)
-	if who.ID.Kind == model.EndpointNode {
+	if who.ID.Kind != model.EndpointPod {
 		uid = snapshot.RuntimeNodeUID
 	}
 	key := layout.PodKey(uid)

@@ -6,7 +6,8 @@
 //
 //	WHO OPERATION OBJECT [KEY=VALUE ...] Allow|Deny|Kill DECISION [staged=VERDICT:DECISION]
 //
-// WHO is NAMESPACE/POD:CONTAINER, or node:NAME for processes outside of pods.
+// WHO is NAMESPACE/POD:CONTAINER, or node:NAME for processes outside of pods, or
+// ew:NAMESPACE/NAME for those of the host that is an external workload.
 // OPERATION and OBJECT are one of
 //
 //	exec PATH, map PATH                 the section executables

@@ -55,10 +55,15 @@ func (e *Expectation) who(word string) error {
 		e.Who = model.EndpointID{Kind: model.EndpointNode, Name: name}
 		return nil
 	}
+	if workload, ok := strings.CutPrefix(word, "ew:"); ok {
+		ns, name, _ := strings.Cut(workload, "/")
+		e.Who = model.EndpointID{Kind: model.EndpointExternal, Namespace: ns, Name: name}
+		return nil
+	}
 	pod, container, ok := strings.Cut(word, ":")
 	ns, name, slash := strings.Cut(pod, "/")
 	if !ok || !slash {
-		return fmt.Errorf("%q is neither NAMESPACE/POD:CONTAINER nor node:NAME", word)
+		return fmt.Errorf("%q is none of NAMESPACE/POD:CONTAINER, node:NAME and ew:NAMESPACE/NAME", word)
 	}
 	e.Who, e.Container = model.EndpointID{Namespace: ns, Name: name}, container
 	return nil

@@ -28,9 +28,12 @@ var judges = map[string]func(model.Cluster) (processes.Judge, error){
 		}
 		return func(who model.EndpointID, container string, op model.Operation) (model.Judgement, error) {
 			c := analysis.Container{Name: container}
-			if who.Kind == model.EndpointNode {
+			switch who.Kind {
+			case model.EndpointNode:
 				c.Node = model.NodeName(who.Name)
-			} else {
+			case model.EndpointExternal:
+				c.Node = model.HostOf(who)
+			default:
 				c.UID = who.String() // what a pod without a UID gets
 			}
 			return tables.JudgeRuntime(c, op)

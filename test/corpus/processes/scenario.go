@@ -77,6 +77,11 @@ func parse(ctx context.Context, name string, data []byte) (*Scenario, error) {
 		return nil, err
 	}
 	s.Cluster = world.Cluster
+	for i := range s.Cluster.Endpoints {
+		if e := &s.Cluster.Endpoints[i]; e.ID.Kind == model.EndpointExternal {
+			e.Node = model.HostOf(e.ID)
+		}
+	}
 	for _, f := range archive.Files {
 		if f.Name != "expect" {
 			continue
