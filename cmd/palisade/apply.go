@@ -54,6 +54,7 @@ type applyOptions struct {
 	files         []string
 	ignoreUnknown bool
 	local         local
+	workload      string
 	unbound       string
 	dryRun        bool
 	allowMissing  bool
@@ -74,6 +75,11 @@ addresses (status.podIPs). Each is looked for by its address in the network
 namespaces of this host; the annotation ` + interfaceAnnotation + ` names the
 host's end of its interface instead.
 
+With --workload this host is an ExternalWorkload of the manifests, and no node: of
+ClusterwidePolicies that select it by subject.externalWorkloads the part runtime holds
+for this host's own processes, as one about nodes does on a node. What policies say of
+its packets is not enforced.
+
 Where some traffic would go around the kernel's hooks, a setting cannot be set for
 example, nothing is enforced, unless --allow-bypass says to go on.
 
@@ -87,9 +93,17 @@ that the policy is in force.`,
   palisade apply -f manifests/ --node n1 --dry-run
 
   # Enforce it:
-  palisade apply -f manifests/ --node n1`,
+  palisade apply -f manifests/ --node n1
+
+  # A machine outside of the cluster:
+  palisade apply -f manifests/ --workload legacy/db`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.workload != "" && cmd.Flags().Changed("node") {
+				return fmt.Errorf("--node %q and --workload %q: this host is one of them: remove the other", o.local.node, o.workload)
+			}
+			return o.run(cmd.Context(), e)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&o.files, "filename", "f", nil, "directory of manifests, one file, or - for standard input; may be repeated")
@@ -99,6 +113,7 @@ that the policy is in force.`,
 	flags.BoolVar(&o.allowBypass, "allow-bypass", false, "go on where some traffic goes around the hooks, with a warning")
 	flags.StringVar(&o.unbound, "unbound-address", "auto", "addresses of the node's pod ranges that no pod has: auto, deny or allow")
 	o.local.addFlags(flags)
+	flags.StringVar(&o.workload, "workload", "", "the ExternalWorkload NAMESPACE/NAME that this host is, instead of a node")
 	return cmd
 }
 
@@ -157,6 +172,13 @@ func (o *applyOptions) compile(objects *manifests.Objects, e *env) (*snapshot.Se
 	if err != nil {
 		return nil, err
 	}
+	if o.workload != "" {
+		host, err := world.AsHost(o.workload)
+		if err != nil {
+			return nil, fmt.Errorf("--workload %w", err)
+		}
+		o.local.node = string(host.Node)
+	}
 	c, err := compileNodes(world, e.stderr)
 	if err != nil {
 		return nil, err
@@ -192,12 +214,15 @@ func interfaces(objects *manifests.Objects) map[facts.PodUID]string {
 
 // describe prints what changes: policies by name, the rest as counts.
 func (o *applyOptions) describe(e *env, p *nodeagent.Plan, word string) {
-	out := e.stdout
+	out, host := e.stdout, "node "+p.Becomes.Node
+	if o.workload != "" {
+		host = "external workload " + o.workload
+	}
 	if p.Delta.Empty() {
-		fmt.Fprintf(out, "node %s: the same rows as before (digest %.12s)\n", p.Becomes.Node, p.Becomes.Digest)
+		fmt.Fprintf(out, "%s: the same rows as before (digest %.12s)\n", host, p.Becomes.Digest)
 	} else {
-		fmt.Fprintf(out, "node %s %s generation %s (digest %.12s): %d rows added or changed, %d removed\n",
-			p.Becomes.Node, word, p.Becomes.Generation, p.Becomes.Digest, len(p.Delta.Upserts), len(p.Delta.Deletes))
+		fmt.Fprintf(out, "%s %s generation %s (digest %.12s): %d rows added or changed, %d removed\n",
+			host, word, p.Becomes.Generation, p.Becomes.Digest, len(p.Delta.Upserts), len(p.Delta.Deletes))
 	}
 	for _, line := range policiesIn(p.Delta) {
 		fmt.Fprintln(out, "  policy", line)

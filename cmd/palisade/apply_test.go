@@ -2,12 +2,79 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"palisade.dev/palisade/cmd/palisade/manifests"
+	"palisade.dev/palisade/snapshot"
 )
+
+// TestWorkload: the host that is an external workload gets the rules about processes of
+// external workloads, and none about nodes, not even of one that is called the same.
+func TestWorkload(t *testing.T) {
+	const machines = `
+{apiVersion: v1, kind: Node, metadata: {name: vm}}
+---
+{apiVersion: policy.palisade.dev/v1alpha1, kind: ExternalWorkload, metadata: {namespace: legacy, name: vm}, spec: {addresses: [198.51.100.1/32]}}
+---
+{apiVersion: policy.palisade.dev/v1alpha1, kind: ExternalWorkload, metadata: {namespace: legacy, name: other, labels: {app: other}}, spec: {addresses: [198.51.100.2/32]}}
+---
+apiVersion: policy.palisade.dev/v1alpha1
+kind: ClusterwidePolicy
+metadata: {name: machines}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {externalWorkloads: {namespaceSelector: {}, selector: {}}}
+  ingress: [{name: nobody, action: Deny}]
+  runtime: {privileges: {rules: [{name: modules, action: Deny, operations: [LoadModule]}]}}
+---
+apiVersion: policy.palisade.dev/v1alpha1
+kind: ClusterwidePolicy
+metadata: {name: others}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {externalWorkloads: {namespaceSelector: {}, selector: {matchLabels: {app: other}}}}
+  runtime: {privileges: {rules: [{name: modules, action: Deny, operations: [LoadModule]}]}}
+---
+apiVersion: policy.palisade.dev/v1alpha1
+kind: ClusterwidePolicy
+metadata: {name: nodes}
+spec:
+  tier: Admin
+  priority: 1
+  subject: {nodes: {}}
+  runtime: {privileges: {rules: [{name: modules, action: Kill, operations: [LoadModule]}]}}
+`
+	objects, err := manifests.Read(t.Context(), []string{"-"}, manifests.Options{Stdin: strings.NewReader(machines)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := applyOptions{workload: "legacy/vm", local: local{node: "vm"}}
+	set, err := o.compile(objects, &env{stderr: t.Output(), now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if meta, err := set.Meta(); err != nil || meta.Node != "legacy/vm" || o.local.node != meta.Node {
+		t.Errorf("rows of %q for %q, %v", meta.Node, o.local.node, err)
+	}
+	rows, err := set.Rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules []string
+	for _, row := range rows {
+		if r, ok := row.(snapshot.RuleRow); ok && r.Policy != "palisade" {
+			rules = append(rules, r.Policy+"/"+r.Rule)
+		}
+	}
+	if !slices.Equal(rules, []string{"machines/privileges/modules"}) {
+		t.Errorf("rules %q", rules)
+	}
+}
 
 // TestWarnOfExpiry: nothing looks at the clock after apply, so it says what will
 // outlive its end; what has ended already is not in force.

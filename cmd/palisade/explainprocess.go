@@ -18,7 +18,7 @@ import (
 
 // processOptions ask about an operation of a process.
 type processOptions struct {
-	pod, node, container string
+	pod, node, workload, container string
 
 	exec, mapped, file    string
 	operations            []string
@@ -34,7 +34,7 @@ type processOptions struct {
 // go with some of them.
 var (
 	askFlags     = []string{"exec", "map", "file", "privilege", "capability", "connect", "bind", "listen", "send"}
-	processFlags = append([]string{"pod", "node", "container", "operation", "origin", "owned", "directory", "ancestor"}, askFlags...)
+	processFlags = append([]string{"pod", "node", "workload", "container", "operation", "origin", "owned", "directory", "ancestor"}, askFlags...)
 	goesWith     = map[string][]string{
 		"operation": {"file"}, "owned": {"file"}, "directory": {"file"}, "to": {"file"}, "origin": {"exec", "map", "file"}, "port": {},
 	}
@@ -43,6 +43,7 @@ var (
 func (o *processOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.pod, "pod", "", "NAMESPACE/POD whose process it is")
 	flags.StringVar(&o.node, "node", "", "the node whose own process it is, one of no pod")
+	flags.StringVar(&o.workload, "workload", "", "the external workload NAMESPACE/NAME whose host's own process it is")
 	flags.StringVar(&o.container, "container", "", "its container; pause is the sandbox (default: each of the pod's but that)")
 	flags.StringVar(&o.exec, "exec", "", "it executes this file")
 	flags.StringVar(&o.mapped, "map", "", "it maps this file as executable")

@@ -19,7 +19,8 @@ import (
 type processJSON struct {
 	Pod       string `json:"pod,omitempty"`
 	Container string `json:"container,omitempty"`
-	Node      string `json:"node,omitempty"` // instead of a pod
+	Node      string `json:"node,omitempty"`     // instead of a pod
+	Workload  string `json:"workload,omitempty"` // instead of a pod
 	Process   string `json:"process,omitempty"`
 	Operation string `json:"operation"`
 	Object    string `json:"object,omitempty"`
@@ -43,8 +44,9 @@ func (o *explainOptions) runProcess(ctx context.Context, e *env, flags *pflag.Fl
 	if err != nil {
 		return err
 	}
-	if (o.process.pod == "") == (o.process.node == "") {
-		return fmt.Errorf("explain: say whose process it is, by --pod NAMESPACE/POD or --node NAME")
+	given := slices.DeleteFunc([]string{o.process.pod, o.process.node, o.process.workload}, func(s string) bool { return s == "" })
+	if len(given) != 1 {
+		return fmt.Errorf("explain: say whose process it is, by --pod NAMESPACE/POD, --node NAME or --workload NAMESPACE/NAME")
 	}
 	world, err := o.source.world(ctx, e)
 	if err != nil {
@@ -71,9 +73,12 @@ func (o *explainOptions) runProcess(ctx context.Context, e *env, flags *pflag.Fl
 			judged, elsewhere := strictest(answers[:len(asked)]), strictest(answers[len(asked):])
 			row := processJSON{Process: q.op.Executable, Operation: q.operation, Object: q.object, Container: container, judgement: judged}
 			row.directionJSON = directionOf(judged)
-			if who.ID.Kind == model.EndpointNode {
+			switch who.ID.Kind {
+			case model.EndpointNode:
 				row.Node = who.ID.Name
-			} else {
+			case model.EndpointExternal:
+				row.Workload = who.ID.String()
+			default:
 				row.Pod = who.ID.String()
 			}
 			if linked && elsewhere != judged {
@@ -96,6 +101,14 @@ func (o *explainOptions) runProcess(ctx context.Context, e *env, flags *pflag.Fl
 
 // who finds who acts, and in which containers.
 func (o *processOptions) who(world *manifests.World) (model.Endpoint, []string, error) {
+	if o.workload != "" {
+		host, err := world.AsHost(o.workload)
+		if err != nil {
+			return host, nil, fmt.Errorf("--workload %w", err)
+		}
+		containers, err := o.containers(nil)
+		return host, containers, err
+	}
 	id, what := model.EndpointID{Kind: model.EndpointNode, Name: o.node}, "node"
 	if o.pod != "" {
 		namespace, name, ok := strings.Cut(o.pod, "/")
@@ -114,9 +127,9 @@ func (o *processOptions) who(world *manifests.World) (model.Endpoint, []string, 
 
 func (o *processOptions) containers(have []string) ([]string, error) {
 	switch {
-	case o.node != "" && o.container != "":
-		return nil, fmt.Errorf("--container %q: processes of a node are in no container", o.container)
-	case o.node != "":
+	case o.pod == "" && o.container != "":
+		return nil, fmt.Errorf("--container %q: processes of a host are in no container", o.container)
+	case o.pod == "":
 		return []string{""}, nil
 	case o.container == "" && len(have) == 0:
 		return nil, fmt.Errorf("--pod %q: its manifest has no containers: name one by --container", o.pod)
@@ -133,8 +146,11 @@ func printVerdicts(w io.Writer, cluster model.Cluster, rows []processJSON) error
 	var b strings.Builder
 	for _, r := range rows {
 		who := "node:" + r.Node
-		if r.Pod != "" {
+		switch {
+		case r.Pod != "":
 			who = r.Pod + "/" + r.Container
+		case r.Workload != "":
+			who = "ew:" + r.Workload
 		}
 		fmt.Fprintf(&b, "%s%s: %s\n", who, act(r.Process, r.Operation, r.Object), r.Verdict)
 		fmt.Fprintf(&b, "  %s\n", r.directionJSON)

@@ -3,9 +3,11 @@ package manifests
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +34,29 @@ func (o *Objects) World(now time.Time) (*World, error) {
 	var err error
 	w.Cluster.APIServer, err = translate.APIServer(o.EndpointSlices)
 	return w, err
+}
+
+// AsHost makes the external workload NAMESPACE/NAME one whose host enforces what
+// policies say about its processes.
+func (w *World) AsHost(workload string) (model.Endpoint, error) {
+	namespace, name, ok := strings.Cut(workload, "/")
+	if !ok || namespace == "" || name == "" {
+		return model.Endpoint{}, fmt.Errorf("%q: write NAMESPACE/NAME", workload)
+	}
+	id := model.EndpointID{Kind: model.EndpointExternal, Namespace: namespace, Name: name}
+	var others []string
+	for i := range w.Cluster.Endpoints {
+		e := &w.Cluster.Endpoints[i]
+		if e.ID == id {
+			e.Node = model.HostOf(id)
+			return *e, nil
+		}
+		if e.ID.Kind == model.EndpointExternal {
+			others = append(others, e.ID.String())
+		}
+	}
+	slices.Sort(others)
+	return model.Endpoint{}, fmt.Errorf("%q: no such external workload (there are: %s)", workload, cmp.Or(strings.Join(others, ", "), "none"))
 }
 
 // builder fills a World and collects what cannot be translated.
