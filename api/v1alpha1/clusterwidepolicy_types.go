@@ -165,10 +165,13 @@ type ClusterwidePolicySubject struct {
 	Pods *NamespacedPods `json:"pods,omitempty"`
 
 	// externalWorkloads selects ExternalWorkload objects by their labels and
-	// their namespace's. No node hosts an external workload: such a policy is
-	// compiled and explained, and Programmed is False with reason NoEnforcer
-	// until an agent runs on the workload itself. A host outside of the cluster
-	// on which palisade apply runs is a node there: nodes selects it.
+	// their namespace's. No node hosts an external workload, and no controller
+	// hears of one: such a policy is compiled and explained, and Programmed is
+	// False with reason NoEnforcer. On a host for which palisade apply --workload
+	// was called with the workload's name, runtime holds all the same, for the
+	// processes of the host itself and in every way as it does for those of a
+	// node that nodes selects; the host is then no node, and nodes does not
+	// select it. Nothing enforces ingress and egress of an external workload.
 	//
 	// +optional
 	ExternalWorkloads *NamespacedExternalWorkloads `json:"externalWorkloads,omitempty"`

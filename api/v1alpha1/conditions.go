@@ -120,7 +120,8 @@ const (
 	// node does not enforce, whatever it has acknowledged.
 	ReasonDatapathBypassed = "DatapathBypassed"
 
-	// ReasonNoEnforcer: nothing enforces the policy. Its subject is external
-	// workloads, which no node hosts and on which no agent runs.
+	// ReasonNoEnforcer: nothing that the controller knows of enforces the policy.
+	// Its subject is external workloads, which no node hosts. Where palisade
+	// apply --workload enforces the part runtime on one, nobody reports it.
 	ReasonNoEnforcer = "NoEnforcer"
 )

@@ -122,7 +122,7 @@ func inForce(f *Facts, nodes []Node, settled, unready bool) outcome {
 		return outcome{metav1.ConditionTrue, v1alpha1.ReasonNoSubjects, mode(f, "selects no endpoint at present")}
 	}
 	if f.External {
-		return outcome{metav1.ConditionFalse, v1alpha1.ReasonNoEnforcer, "selects external workloads, and no agent runs on them"}
+		return outcome{metav1.ConditionFalse, v1alpha1.ReasonNoEnforcer, "selects external workloads, and nobody reports from them"}
 	}
 	if len(f.Nodes) == 0 {
 		return outcome{metav1.ConditionTrue, v1alpha1.ReasonNoSubjects, mode(f, "selects endpoints that no node hosts yet")}
