@@ -65,11 +65,17 @@ var descends = Row{Name: "node-descends", Spec: `files: {rules: [{name: secret, 
 // nodeManifest is the row's policy about nodes.
 func nodeManifest(t *testing.T, r Row) string {
 	t.Helper()
+	return r.about(t, map[string]any{"nodes": map[string]any{}})
+}
+
+// about is the row's policy with another subject.
+func (r Row) about(t *testing.T, subject map[string]any) string {
+	t.Helper()
 	var rules map[string]any
 	must(t, yaml.Unmarshal([]byte(r.Spec), &rules))
 	out, err := yaml.Marshal(map[string]any{
 		"apiVersion": "policy.palisade.dev/v1alpha1", "kind": "ClusterwidePolicy", "metadata": map[string]any{"name": r.Name},
-		"spec": map[string]any{"tier": "Admin", "priority": 500, "subject": map[string]any{"nodes": map[string]any{}}, "runtime": r.expand(rules)},
+		"spec": map[string]any{"tier": "Admin", "priority": 500, "subject": subject, "runtime": r.expand(rules)},
 	})
 	must(t, err)
 	return "---\n" + string(out)
