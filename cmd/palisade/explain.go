@@ -39,9 +39,9 @@ PORT/tcp, PORT/udp, PORT/sctp, TYPE/icmp, TYPE.CODE/icmp, TYPE/icmpv6 or
 PROTOCOL-NUMBER/ip. Connections are judged as they are after translation: name the
 pod behind a Service and its target port.
 
-An operation (--pod, --node or --workload, and one of --exec, --map, --file, --privilege,
---capability, --connect, --bind, --listen and --send) is judged by runtime policies,
-in each container of the pod or in one (--container). --from is then the file that
+An operation (--pod, --node or --workload, and one of --exec, --map, --file,
+--privilege, --capability, --connect, --bind, --listen and --send) is judged by
+runtime policies, in each container of the pod or in one (--container). --from is then the file that
 the process executes; without it no rule with from matches. Paths are what the kernel
 resolves them to, seen from the container: where /bin is a link to /usr/bin, as in
 most images, ask about /usr/bin. Whether a node can prevent what is denied is in the
