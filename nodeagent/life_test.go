@@ -18,14 +18,17 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/vishvananda/netlink"
 
 	"palisade.dev/palisade/nodeagent/cni"
 	"palisade.dev/palisade/nodeagent/datapath"
+	"palisade.dev/palisade/nodeagent/events"
 	"palisade.dev/palisade/nodeagent/facts"
 	"palisade.dev/palisade/nodeagent/flows"
 	"palisade.dev/palisade/nodeagent/host"
 	"palisade.dev/palisade/nodeagent/layout"
+	"palisade.dev/palisade/nodeagent/runtime"
 	"palisade.dev/palisade/nodeagent/store"
 	"palisade.dev/palisade/snapshot"
 	"palisade.dev/palisade/test/poll"
@@ -307,6 +310,18 @@ func contents(t *testing.T, dir string) map[string]string {
 	return out
 }
 
+// judging is a datapath that judges what processes do by these means.
+type judging struct {
+	*path
+	by Sections
+}
+
+func (j *judging) Backends() Sections                                   { return j.by }
+func (j *judging) Operations(context.Context, *Agent, *flows.Hub) error { return nil }
+func (j *judging) UnknownPods() string                                  { return "" }
+func (j *judging) NetworkLacks() error                                  { return nil }
+func (j *judging) Collectors() []prometheus.Collector                   { return nil }
+
 // The first apply on a host leaves the host as it was where it fails.
 func TestStandaloneIsAllOrNothing(t *testing.T) {
 	if !isolated(t) {
@@ -334,15 +349,20 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		refuse, open, cut error
 		cannotSet, allow  bool
-		want              string // of the error; empty: none
+		files             runtime.Backend // what the one rule about processes is judged by
+		want              string          // of the error; empty: none
 		inForce           bool
+		warns             string
 	}{
 		"kernel refuses":    {refuse: errors.New("no room"), want: "no room"},
 		"cannot be opened":  {open: errors.New("verifier says no"), want: "verifier says no"},
 		"setting stays":     {cannotSet: true, want: "bridge-nf-call-iptables=1"},
 		"setting, allowed":  {cannotSet: true, allow: true, inForce: true},
 		"nothing was ended": {cut: errors.New("ctnetlink: EPERM"), want: "the policy is in force, but connections", inForce: true},
-		"all well":          {inForce: true},
+		"nobody judges":     {files: runtime.Backend{Means: events.NoBackend, Detail: "no\nLSM"}, want: "section files is not judged: no; LSM (this kernel, by none)"},
+		"nobody, allowed":   {files: runtime.Backend{Means: events.NoBackend, Detail: "no LSM"}, allow: true, inForce: true, warns: "section files is not judged: no LSM"},
+		"judged in part":    {files: runtime.Backend{Means: events.LSM, Unjudged: 1}, inForce: true, warns: "section files is not judged in full: cannot judge Read in every case"},
+		"all well":          {files: runtime.Backend{Means: events.FmodRet, Detail: "no LSM"}, inForce: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reset()
@@ -354,12 +374,19 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 			state := t.TempDir()
 			dp := &path{cutFails: tc.cut}
 			dp.refuse = tc.refuse
+			if tc.files.Means == "" {
+				tc.files.Means = events.LSM
+			}
+			rows := set(node, "a")
+			rows.Put(snapshot.Encode(snapshot.RuntimeRuleRow{ID: snapshot.RuleID{1}, Section: snapshot.SectionFiles, Enforced: true, Staged: true}))
 			s := &Standalone{
 				Node: node, StateDir: state, Host: host.Host{Proc: proc, Sys: "/sys", PinDir: pins},
 				Looker: &looker{host: facts.Interface{Name: "v", Index: 3}}, AllowBypass: tc.allow,
-				Open: func() (Datapath, error) { return dp, errors.Join(os.Mkdir(pins, 0o700), tc.open) },
+				Open: func() (Datapath, error) {
+					return &judging{dp, Sections{runtime.Files: tc.files}}, errors.Join(os.Mkdir(pins, 0o700), tc.open)
+				},
 			}
-			plan, err := s.Plan(set(node, "a"))
+			plan, err := s.Plan(rows)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -367,8 +394,11 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 			if (err == nil) != (tc.want == "") || err != nil && (!strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n")) {
 				t.Errorf("applied: %v, want %q", err, tc.want)
 			}
-			if (err == nil || errors.Is(err, ErrInForce)) != tc.inForce || (dp.digest == set(node, "a").Digest()) != tc.inForce {
+			if (err == nil || errors.Is(err, ErrInForce)) != tc.inForce || (dp.digest == rows.Digest()) != tc.inForce {
 				t.Errorf("error %v, kernel has %s; want it in force: %t", err, dp.digest, tc.inForce)
+			}
+			if found := host.Join(plan.Findings); !strings.Contains(found, tc.warns) || tc.inForce && tc.warns == "" && strings.Contains(found, "section files") {
+				t.Errorf("findings %s, want %q", found, tc.warns)
 			}
 			_, pinned := os.Stat(pins)
 			value, _ := os.ReadFile(setting("filter-vlan-tagged")) // empty where it cannot be read

@@ -162,7 +162,9 @@ func (p *Plan) Apply(ctx context.Context) (commit snapshot.Commit, err error) {
 	if err != nil {
 		return snapshot.Commit{}, err
 	}
-	err = p.enforce(ctx, dp, key)
+	if err = p.lookAt(dp); err == nil {
+		err = p.enforce(ctx, dp, key)
+	}
 	inForce := err == nil || errors.Is(err, ErrInForce)
 	if cerr := dp.Close(); cerr != nil && err == nil {
 		err = fmt.Errorf("%w, but: %w", ErrInForce, cerr)

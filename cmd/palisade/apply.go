@@ -81,7 +81,8 @@ for this host's own processes, as one about nodes does on a node. What policies 
 its packets is not enforced.
 
 Where some traffic would go around the kernel's hooks, a setting cannot be set for
-example, nothing is enforced, unless --allow-bypass says to go on.
+example, or this kernel judges nothing of a section of runtime rules, nothing is
+enforced, unless --allow-bypass says to go on. What it judges in part is warned of.
 
 What has expired is left out. What expires later stays in force until the next
 apply, as no process watches the clock: a line for each such policy and exception
@@ -110,7 +111,7 @@ that the policy is in force.`,
 	flags.BoolVar(&o.ignoreUnknown, "ignore-unknown-kinds", false, "leave out objects of kinds that policy does not read, instead of refusing them")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "say what would change, and change nothing")
 	flags.BoolVar(&o.allowMissing, "allow-missing", false, "go on where pods of this node are nowhere on this host; their senders are not checked")
-	flags.BoolVar(&o.allowBypass, "allow-bypass", false, "go on where some traffic goes around the hooks, with a warning")
+	flags.BoolVar(&o.allowBypass, "allow-bypass", false, "go on where some traffic goes around the hooks, or a section of runtime rules is not judged, with a warning")
 	flags.StringVar(&o.unbound, "unbound-address", "auto", "addresses of the node's pod ranges that no pod has: auto, deny or allow")
 	o.local.addFlags(flags)
 	flags.StringVar(&o.workload, "workload", "", "the ExternalWorkload NAMESPACE/NAME that this host is, instead of a node")

@@ -1,0 +1,59 @@
+package nodeagent
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"palisade.dev/palisade/nodeagent/events"
+	"palisade.dev/palisade/nodeagent/host"
+	"palisade.dev/palisade/nodeagent/runtime"
+	"palisade.dev/palisade/snapshot"
+)
+
+// lookAt finds out what this kernel does not judge of the plan's rules about processes,
+// which nobody else would tell.
+func (p *Plan) lookAt(dp Datapath) error {
+	k, ok := dp.(runtimeKernel)
+	if !ok {
+		return nil
+	}
+	found := unjudged(k.Backends(), p.set)
+	p.Findings = append(p.Findings, found...)
+	if around := host.Only(found, host.Bypass); len(around) > 0 && !p.s.AllowBypass {
+		return fmt.Errorf("%w: %s", ErrHost, host.Join(around))
+	}
+	return nil
+}
+
+// unjudged are the findings of a kernel that does not judge some sections of which a
+// snapshot has rules, or not everything there.
+func unjudged(backends Sections, set *snapshot.Set) []host.Finding {
+	asked := map[runtime.Section]bool{}
+	for _, e := range set.Entries() {
+		if e.Table != snapshot.TableRuntimeRule {
+			continue
+		}
+		if row, err := snapshot.Decode(e); err == nil { // what cannot be read is refused elsewhere
+			asked[runtime.Section(row.(snapshot.RuntimeRuleRow).Section)] = true
+		}
+	}
+	var out []host.Finding
+	for _, s := range slices.Sorted(maps.Keys(asked)) {
+		b, known := backends[s]
+		if !known || b.Means.Prevents() && b.Unjudged == 0 {
+			continue
+		}
+		f := host.Finding{
+			Severity: host.Notice, Reason: host.ReasonKernel, Where: "this kernel, by " + string(b.Means),
+			What: fmt.Sprintf("section %s is not judged in full: %s", s, strings.ReplaceAll(b.Message(s), "\n", "; ")),
+			Mend: "boot a kernel that has BPF LSM, with bpf in lsm=",
+		}
+		if b.Means == events.NoBackend {
+			f.Severity, f.What = host.Bypass, fmt.Sprintf("section %s is not judged: %s", s, strings.ReplaceAll(b.Detail, "\n", "; "))
+		}
+		out = append(out, f)
+	}
+	return out
+}
