@@ -313,9 +313,17 @@ func contents(t *testing.T, dir string) map[string]string {
 // judging is a datapath that judges what processes do by these means.
 type judging struct {
 	*path
-	by Sections
+	by      Sections
+	refuses bool
 }
 
+// Apply finds out that the kernel refuses programs.
+func (j *judging) Apply(ctx context.Context, u layout.Update) error {
+	if j.refuses {
+		j.by = Sections{runtime.Files: {Means: events.NoBackend, Detail: "refused"}}
+	}
+	return j.path.Apply(ctx, u)
+}
 func (j *judging) Backends() Sections                                   { return j.by }
 func (j *judging) Operations(context.Context, *Agent, *flows.Hub) error { return nil }
 func (j *judging) UnknownPods() string                                  { return "" }
@@ -353,6 +361,7 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 		want              string          // of the error; empty: none
 		inForce           bool
 		warns             string
+		refuses           bool // programs, when they are loaded
 	}{
 		"kernel refuses":    {refuse: errors.New("no room"), want: "no room"},
 		"cannot be opened":  {open: errors.New("verifier says no"), want: "verifier says no"},
@@ -362,6 +371,7 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 		"nobody judges":     {files: runtime.Backend{Means: events.NoBackend, Detail: "no\nLSM"}, want: "section files is not judged: no; LSM (this kernel, by none)"},
 		"nobody, allowed":   {files: runtime.Backend{Means: events.NoBackend, Detail: "no LSM"}, allow: true, inForce: true, warns: "section files is not judged: no LSM"},
 		"judged in part":    {files: runtime.Backend{Means: events.LSM, Unjudged: 1}, inForce: true, warns: "section files is not judged in full: cannot judge Read in every case"},
+		"programs refused":  {refuses: true, inForce: true, want: "the policy is in force, but not whole", warns: "section files is not judged: refused"},
 		"all well":          {files: runtime.Backend{Means: events.FmodRet, Detail: "no LSM"}, inForce: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -383,7 +393,7 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 				Node: node, StateDir: state, Host: host.Host{Proc: proc, Sys: "/sys", PinDir: pins},
 				Looker: &looker{host: facts.Interface{Name: "v", Index: 3}}, AllowBypass: tc.allow,
 				Open: func() (Datapath, error) {
-					return &judging{dp, Sections{runtime.Files: tc.files}}, errors.Join(os.Mkdir(pins, 0o700), tc.open)
+					return &judging{dp, Sections{runtime.Files: tc.files}, tc.refuses}, errors.Join(os.Mkdir(pins, 0o700), tc.open)
 				},
 			}
 			plan, err := s.Plan(rows)

@@ -162,8 +162,14 @@ func (p *Plan) Apply(ctx context.Context) (commit snapshot.Commit, err error) {
 	if err != nil {
 		return snapshot.Commit{}, err
 	}
-	if err = p.lookAt(dp); err == nil {
+	ofHost := p.Findings
+	if err = p.lookAt(dp, ofHost); err == nil {
 		err = p.enforce(ctx, dp, key)
+	}
+	if err == nil {
+		if lacks := p.lookAt(dp, ofHost); lacks != nil { // the kernel refused programs
+			err = fmt.Errorf("%w, but not whole: %w", ErrInForce, lacks)
+		}
 	}
 	inForce := err == nil || errors.Is(err, ErrInForce)
 	if cerr := dp.Close(); cerr != nil && err == nil {

@@ -12,15 +12,15 @@ import (
 	"palisade.dev/palisade/snapshot"
 )
 
-// lookAt finds out what this kernel does not judge of the plan's rules about processes,
-// which nobody else would tell.
-func (p *Plan) lookAt(dp Datapath) error {
+// lookAt adds to the findings of the host what this kernel does not judge of the plan's
+// rules about processes, which nobody else would tell.
+func (p *Plan) lookAt(dp Datapath, ofHost []host.Finding) error {
 	k, ok := dp.(runtimeKernel)
 	if !ok {
 		return nil
 	}
 	found := unjudged(k.Backends(), p.set)
-	p.Findings = append(p.Findings, found...)
+	p.Findings = slices.Concat(ofHost, found)
 	if around := host.Only(found, host.Bypass); len(around) > 0 && !p.s.AllowBypass {
 		return fmt.Errorf("%w: %s", ErrHost, host.Join(around))
 	}
