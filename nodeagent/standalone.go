@@ -61,6 +61,9 @@ func (s *Standalone) Plan(set *snapshot.Set) (*Plan, error) {
 	look := s.Host
 	look.ReadOnly = true
 	p := &Plan{s: s, set: set, Findings: look.Prepare()}
+	if look.WithoutPackets {
+		p.Findings = Look(look)
+	}
 	if fatal := host.Only(p.Findings, host.Fatal); len(fatal) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrHost, host.Join(fatal))
 	}

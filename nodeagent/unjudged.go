@@ -12,14 +12,14 @@ import (
 	"palisade.dev/palisade/snapshot"
 )
 
-// lookAt adds to the findings of the host what this kernel does not judge of the plan's
-// rules about processes, which nobody else would tell.
+// lookAt adds to the findings of the host what this kernel does not judge: packets, or
+// some of the plan's rules about processes. Nobody else would tell.
 func (p *Plan) lookAt(dp Datapath, ofHost []host.Finding) error {
 	k, ok := dp.(runtimeKernel)
 	if !ok {
 		return nil
 	}
-	found := unjudged(k.Backends(), p.set)
+	found := append(unjudged(k.Backends(), p.set), withoutPackets(k.NetworkLacks())...)
 	p.Findings = slices.Concat(ofHost, found)
 	if around := host.Only(found, host.Bypass); len(around) > 0 && !p.s.AllowBypass {
 		return fmt.Errorf("%w: %s", ErrHost, host.Join(around))

@@ -83,6 +83,8 @@ its packets is not enforced.
 Where some traffic would go around the kernel's hooks, a setting cannot be set for
 example, or this kernel judges nothing of a section of runtime rules, nothing is
 enforced, unless --allow-bypass says to go on. What it judges in part is warned of.
+A kernel before Linux 6.4 judges no packets: --allow-bypass enforces what policies
+say of processes there.
 
 What has expired is left out. What expires later stays in force until the next
 apply, as no process watches the clock: a line for each such policy and exception
@@ -134,8 +136,10 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	host := o.local.host
+	host.WithoutPackets = o.allowBypass
 	s := &nodeagent.Standalone{
-		Node: o.local.node, StateDir: o.local.stateDir, Host: o.local.host, Open: o.local.open(unbound),
+		Node: o.local.node, StateDir: o.local.stateDir, Host: host, Open: o.local.open(unbound),
 		Looker:       facts.Finder{Proc: "/proc", Named: []string{"/run/netns"}, ByAddress: true},
 		Interfaces:   interfaces(objects),
 		AllowMissing: o.allowMissing, AllowBypass: o.allowBypass,

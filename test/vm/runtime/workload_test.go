@@ -66,4 +66,7 @@ func applyAsWorkload(t *testing.T, state, manifests string) {
 	if err != nil || !strings.Contains(string(out), "external workload legacy/"+Node+" is now generation") {
 		t.Fatalf("%s: %v\n%s", cmd, err, out)
 	}
+	if said := strings.Contains(string(out), "packets are not judged"); said != (datapath.Probe() != nil) {
+		t.Errorf("%s: says that packets are not judged: %t\n%s", cmd, said, out)
+	}
 }
