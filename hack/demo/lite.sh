@@ -123,6 +123,8 @@ step "5. The same from the policies alone, without a packet"
 code=0
 run bin/palisade reach "${shop[@]}" --port 8080/tcp || code=$?
 [[ $code == 3 ]] || fail "reach ended with $code: 3 is what says that a pair is denied"
+agree "${shop[@]}"
+echo "  pair by pair the same, and the same policy and rule"
 
 step "6. A bad policy is refused, and nothing of it is applied"
 cat >$work/bad.yaml <<'END'

@@ -63,53 +63,74 @@ matrix() { # FILE
     }' "$1"
 }
 
-# expected: what the policies of hack/demo/shop mean for the ends that there are.
-expected() {
-  local from to answer
-  while read -r from to answer; do
-    if [[ " ${ends[*]} " == *" $from "* && " ${ends[*]} " == *" $to "* ]]; then echo "$from $to $answer"; fi
+# meant: what the policies of hack/demo/shop mean for the ends that there are, a line a
+# pair: FROM TO yes, or FROM TO no DIRECTION TIER POLICY RULE.
+meant() {
+  local from to rest
+  while read -r from to rest; do
+    if [[ " ${ends[*]} " == *" $from "* && " ${ends[*]} " == *" $to "* ]]; then echo "$from $to $rest"; fi
   done <<'END'
 shop/frontend shop/backend yes
-shop/frontend shop/db no
+shop/frontend shop/db no Ingress Namespace pnp/shop/db (isolated)
 shop/frontend outsider/stranger yes
 shop/frontend shop/billing yes
 shop/backend shop/frontend yes
 shop/backend shop/db yes
 shop/backend outsider/stranger yes
 shop/backend shop/billing yes
-shop/db shop/frontend no
-shop/db shop/backend no
-shop/db outsider/stranger no
-shop/db shop/billing no
-outsider/stranger shop/frontend no
-outsider/stranger shop/backend no
-outsider/stranger shop/db no
+shop/db shop/frontend no Egress Namespace pnp/shop/db (isolated)
+shop/db shop/backend no Egress Namespace pnp/shop/db (isolated)
+shop/db outsider/stranger no Egress Namespace pnp/shop/db (isolated)
+shop/db shop/billing no Egress Namespace pnp/shop/db (isolated)
+outsider/stranger shop/frontend no Ingress Admin cwp/no-outsiders outsiders
+outsider/stranger shop/backend no Ingress Admin cwp/no-outsiders outsiders
+outsider/stranger shop/db no Ingress Admin cwp/no-outsiders outsiders
 outsider/stranger shop/billing yes
 shop/billing shop/frontend yes
 shop/billing shop/backend yes
-shop/billing shop/db no
+shop/billing shop/db no Ingress Namespace pnp/shop/db (isolated)
 shop/billing outsider/stranger yes
 END
 }
 
+# expected: the same, as reach has it.
+expected() { meant | cut -d' ' -f1-3; }
+
 check() { # FILE EXPECTED
-  diff <(sort "$2") <(sort "$1") >"$work/diff" || fail "the kernel judged otherwise than expected (< expected, > seen):
+  diff <(sort "$2") <(sort "$1") >"$work/diff" || fail "otherwise than expected (< expected, > seen):
 $(cat "$work/diff")"
 }
 
-# who FILE: for every denied pair, who decided it, over each family.
+# who FILE: for every denied pair, who decided it, over each family; it has to be who is
+# meant to.
 who() {
   denials >"$work/flows"
-  local from to seen family by
+  local from to seen family by want
   while read -r from to seen; do
     [[ $seen == no ]] || continue
+    want=$(meant | sed -n "s|^$from $to no ||p")
     for family in "$(ip4 "$to")" "$(ip6 "$to")"; do
       by=$(jq -rs --arg from "$from" --arg to "$to" --arg addr "$family" '
         [.[] | select("\(.from.namespace)/\(.from.name)" == $from and "\(.to.namespace)/\(.to.name)" == $to
-                      and .to.addr == $addr and .to.port == 8080)] | last
-        | if . == null then "" else "\(.direction) \(.tier) \(.policy) \(.rule)" end' "$work/flows")
-      [[ -n $by ]] || fail "nobody says who denied $from -> $to ($family)"
+                      and .to.addr == $addr and .to.port == 8080 and .verdict == "Deny")] | last
+        | if . == null then "" else [.direction, .tier, .policy, .rule] | map(. // "(nobody)") | join(" ") end' "$work/flows")
+      [[ -n $by ]] || fail "no record says who denied $from -> $to ($family)"
+      [[ $by == "$want" ]] || fail "$from -> $to ($family) was denied by \"$by\", not by \"$want\""
     done
     printf '  %-18s -> %-18s %s\n' "$from" "$to" "$by"
   done <"$1"
+}
+
+# agree FLAGS...: what the policies say without a packet, of the pairs of pods, is what is
+# meant, and who decides too.
+agree() {
+  local code=0
+  bin/palisade reach "$@" --port 8080/tcp -o json >"$work/pairs" || code=$?
+  [[ $code == 3 ]] || fail "reach ended with $code: 3 is what says that a pair is denied"
+  jq -r --arg pods " ${pods[*]} " '.[] | select(.from != .to and ([.from, .to] | all(. as $p | $pods | contains(" \($p) "))))
+    | "\(.from) \(.to) " + if .verdict == "Allow" then "yes" else
+        (if .egress.verdict == "Deny" then ["Egress", .egress] else ["Ingress", .ingress] end)
+        | "no \(.[0]) \(.[1].tier) \(.[1].policy) \(.[1].rule)" end' "$work/pairs" >"$work/reach"
+  meant | grep -v "$billing" >"$work/meant"
+  check "$work/reach" "$work/meant"
 }
