@@ -16,6 +16,8 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 
 work=$(mktemp -d)
 outside_pid=
+away=
+agent=app.kubernetes.io/name=palisade-nodeagent
 
 finish() {
   local code=$?
@@ -23,6 +25,7 @@ finish() {
   if [[ $code -ne 0 ]]; then
     printf '\ndemo: stopped by an error after %d s\n' $SECONDS >&2
   fi
+  if [[ -n $away && ( -n ${KEEP-} || $TARGET != local ) ]]; then agents_back || true; fi
   if [[ -n ${KEEP-} ]]; then
     echo "KEEP is set: the cluster stays up; hack/install.sh down stops it"
   elif [[ $TARGET == local ]]; then
@@ -59,11 +62,37 @@ dial() { # FROM TARGET...
   fi
 }
 
+agent_pods() { kubectl get pods -n palisade-system -l "$agent" -o name; }
+
+# agents: what is there of agents: pod/NAME, and on the local cluster, whose nodes can be looked
+# into, NODE/PID/comm.
+agents() {
+  local node
+  agent_pods || return 1
+  [[ $TARGET == local ]] || return 0
+  for node in n1 n2; do
+    hack/cluster/cluster exec "$node" sh -c 'echo looked; grep -lsx nodeagent /proc/[0-9]*/comm; true' >"$work/looked" || return 1
+    grep -qx looked "$work/looked" || return 1
+    sed -n "s|^/proc/|$node/|p" "$work/looked"
+  done
+}
+
+# place_agents VALUE: only on nodes with this label, which none has; null: on all again.
+place_agents() {
+  run kubectl patch daemonset -n palisade-system palisade-nodeagent --type=merge \
+    -p "{\"spec\":{\"template\":{\"spec\":{\"nodeSelector\":{\"palisade.dev/demo-away\":$1}}}}}"
+}
+
+agents_back() {
+  place_agents null && kubectl -n palisade-system rollout status daemonset/palisade-nodeagent --timeout=120s || return 1
+  away=
+}
+
 # denials: the records of all agents.
 denials() {
-  local agent
-  for agent in $(kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name); do
-    kubectl exec -n palisade-system "$agent" -c nodeagent -- /palisade flows -o json --verdict Deny
+  local pod
+  for pod in $(agent_pods); do
+    kubectl exec -n palisade-system "$pod" -c nodeagent -- /palisade flows -o json --verdict Deny
   done
 }
 
@@ -110,6 +139,8 @@ expected >"$work/expected"
 check "$work/after" "$work/expected"
 echo
 who "$work/after"
+agree --kubeconfig "$KUBECONFIG"
+echo "  palisade reach says the same of the pods, pair by pair, from the policies alone"
 
 step "6. A question before a change: why can frontend not connect to db?"
 printf '$ palisade explain --from shop/frontend --to shop/db --port 8080/tcp\n'
@@ -156,20 +187,36 @@ run kubectl wait --for=condition=Ready -n shop rtp/db --timeout=60s
 [[ $(tool shop/backend) == runs ]] || fail "/tool does not run in shop/backend, of which the policy says nothing"
 echo "  /tool is stopped in shop/db, and runs in shop/backend"
 run kubectl get rtp -n shop db -o 'custom-columns=POLICY:.metadata.name,HOW:.status.conditions[?(@.type=="Programmed")].message'
-for agent in $(kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name); do
-  kubectl exec -n palisade-system "$agent" -c nodeagent -- /palisade events --policy rtp/shop/db
+for pod in $(agent_pods); do
+  kubectl exec -n palisade-system "$pod" -c nodeagent -- /palisade events --policy rtp/shop/db
 done | tee "$work/killed-by" | sed 's/^/  /'
 grep -q 'shop/db/.*executables/tool' "$work/killed-by" || fail "no agent tells of it"
 
-step "9. The agents are killed; the kernel goes on enforcing"
-kubectl get pods -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent -o name >"$work/agents"
-run kubectl delete pod -n palisade-system -l app.kubernetes.io/name=palisade-nodeagent --grace-period=0 --force --wait=false
+step "9. The agents are killed and kept away; the kernel goes on enforcing"
+agents >"$work/agents" || fail "who runs on the nodes cannot be seen"
+for node in pod $([[ $TARGET != local ]] || echo n1 n2); do
+  grep -q "^$node/" "$work/agents" || fail "$node: no agent to kill is seen"
+done
+# A label that no node has keeps new ones away.
+away=1
+place_agents '"true"'
+run kubectl delete pod -n palisade-system -l "$agent" --ignore-not-found --grace-period=1 --timeout=60s
+for ((i = 0; ; i++)); do
+  left=$(agents) || fail "who runs on the nodes cannot be seen"
+  [[ -n $left ]] || break
+  ((i < 60)) || fail "agents still run: $left"
+  sleep 1
+done
+echo "  no agent runs on any node"
 reach "$work/killed"
 check "$work/killed" "$work/expected"
 echo "  the same pairs are denied and allowed"
 [[ $(tool shop/db) == stopped ]] || fail "/tool runs in shop/db while no agent does"
+[[ $(tool shop/backend) == runs ]] || fail "/tool does not run in shop/backend while no agent does"
 echo "  and /tool is still stopped"
-kubectl -n palisade-system rollout status daemonset/palisade-nodeagent --timeout=120s
+left=$(agents) || fail "who runs on the nodes cannot be seen"
+[[ -z $left ]] || fail "an agent has come back meanwhile: $left"
+agents_back
 reach "$work/back"
 check "$work/back" "$work/expected"
 echo "  and again with the agents back"
