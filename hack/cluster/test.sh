@@ -212,20 +212,28 @@ END
   expect "the API server asks a webhook behind a Service" within 20 prints 'deny.cluster.test.*this webhook denies all requests' kc create configmap x
 }
 
-# remember: what must be gone after down: processes (with their start time, as pids come back),
-# and the state.
-remember() {
+# remember: what must be gone after down: processes, with their start time, as pids come back.
+remember() { cluster_processes >"$work/processes"; }
+cluster_processes() {
   local pid ns inode
   {
     cgroup_pids
     # A process can be in a node's namespaces without being in its cgroup (cluster exec).
     for ns in $(cluster_netns); do
-      inode=$(stat -Lc %i "/run/netns/$ns")
+      inode=$(stat -Lc %i "/run/netns/$ns") || continue
       for pid in /proc/[0-9]*; do
         [[ $(readlink "$pid/ns/net" 2>/dev/null) != "net:[$inode]" ]] || echo "${pid#/proc/}"
       done
     done
-  } | sort -u | while read -r pid; do echo "$pid $(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)"; done >"$work/processes"
+  } | sort -u | while read -r pid; do echo "$pid $(cut -d' ' -f22 "/proc/$pid/stat" 2>/dev/null)"; done
+}
+# remember_all PID: whatever the cluster has had while that process, an up, ran.
+remember_all() {
+  : >"$work/seen"
+  while kill -0 "$1" 2>/dev/null; do
+    cluster_processes >>"$work/seen" 2>/dev/null || true # they come and go meanwhile
+  done
+  sort -u "$work/seen" >"$work/processes"
 }
 gone() {
   local pid start
@@ -241,6 +249,7 @@ expect_nothing_left() { # AFTER
   expect "after $1: no cgroup" none cgroup_dirs
   expect "after $1: no mount" no_mounts
   expect "after $1: no state" test ! -e "$STATE"
+  expect "after $1: no lock" test ! -e "$LOCK"
 }
 
 # sleepers COUNT: that many processes of the cluster are "sleep 1000".
@@ -264,6 +273,7 @@ part_remains() {
   remember
   expect "down" "$cluster" down
   expect_nothing_left down
+  expect "after down: no logs" test ! -e "$LOGS"
   expect "down again" "$cluster" down
   expect "status of nothing" refuse "$cluster" status
 }
@@ -283,15 +293,22 @@ part_interrupted() {
   mkdir -p "$broken"
   cp -rs "$BIN" "$IMAGES" "$broken/"
   ln -sf /bin/false "$broken/bin/kube-controller-manager"
-  expect "up with a broken binary fails, and says why" prints 'kube-controller-manager ended' \
-    env PALISADE_CACHE="$work/cache" "$cluster" up
-  : >"$work/processes"
+  PALISADE_CACHE="$work/cache" "$cluster" up >"$work/said" 2>&1 &
+  pid=$!
+  remember_all $pid
+  expect "up with a broken binary fails" refuse wait $pid
+  expect "and says why" prints 'kube-controller-manager ended' cat "$work/said"
+  expect "there was something to leave behind" test "$(wc -l <"$work/processes")" -gt 5
   expect_nothing_left "a failed up"
+  expect "a failed up leaves its logs" test -s "$LOGS/etcd.log"
 
   ln -sf /bin/false "$broken/bin/etcd"
   # Nobody reads what it says: the closed pipe must not keep it from cleaning up.
-  (PALISADE_CACHE=$work/cache "$cluster" up 2>&1 || true) | true
-  within 30 test ! -e "$STATE"
+  PALISADE_CACHE=$work/cache "$cluster" up > >(:) 2>&1 &
+  pid=$!
+  remember_all $pid
+  expect "up into a closed pipe, with another broken binary, fails" refuse wait $pid
+  expect "there was something to leave behind then" test "$(wc -l <"$work/processes")" -gt 2
   expect_nothing_left "a failed up into a closed pipe"
 
   "$cluster" up >/dev/null 2>&1 &

@@ -16,7 +16,8 @@ STATE_HOME=${PALISADE_CLUSTER_HOME:-/var/lib/palisade-cluster}
 STATE=$STATE_HOME/$CLUSTER
 RUN=$STATE/run
 PKI=$STATE/pki
-LOGS=$STATE_HOME/$CLUSTER.log       # beside the state, so that they outlive down and a failed up
+LOGS=$STATE_HOME/$CLUSTER.log       # beside the state, so that they outlive a failed up
+LOCK=$STATE_HOME/$CLUSTER.lock
 CGROUP=palisade-$CLUSTER
 
 DOMAIN=cluster.local
