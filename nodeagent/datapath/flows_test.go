@@ -198,6 +198,7 @@ func TestDiscoveryIsNoTunnel(t *testing.T) {
 	l := newLab(t)
 	a, b := l.pods["a"], l.pods["b"]
 	wire, tap := a.packets(), b.packets()
+	const forged = "advertisement in another pod's name"
 	packets := map[string]func(mark string) []byte{
 		"IGMP to a pod": func(mark string) []byte {
 			return ipPacket(a.v4, b.v4, 2, []byte("\x16\x00\x00\x00"+mark))
@@ -208,7 +209,7 @@ func TestDiscoveryIsNoTunnel(t *testing.T) {
 		"listener report from beyond the link": func(mark string) []byte {
 			return icmp6Packet(a.v6, b.v6, 131, 64, mark)
 		},
-		"advertisement in another pod's name": func(mark string) []byte {
+		forged: func(mark string) []byte {
 			return icmp6Packet(l.pods["c"].v6, b.v6, 136, 255, mark)
 		},
 	}
@@ -222,6 +223,24 @@ func TestDiscoveryIsNoTunnel(t *testing.T) {
 	l.apply(newState().protect("b", false).build())
 	for name := range packets {
 		expect(t, name, passes(name, "judged ", false), false)
+		from, want := a.v6, "isolated"
+		switch name {
+		case "IGMP to a pod":
+			from = a.v4
+		case forged:
+			from, want = l.pods["c"].v6, "(spoofed)"
+		}
+		to := b.v6
+		if from.Is4() {
+			to = b.v4
+		}
+		if got := l.deniedBy(from, to); got != want {
+			t.Errorf("%s: denied by %q, want %q", name, got, want)
+		}
+	}
+	l.apply(newState().protect("b", false, "a").build())
+	for name := range packets {
+		expect(t, name+", a is accepted", passes(name, "accepted ", name != forged), name != forged)
 	}
 }
 
@@ -240,6 +259,18 @@ func TestProbe(t *testing.T) {
 		can(t, "node to b, isolated both ways", l.node, at(b), 8080, true)
 		canUDP(t, "node to b by UDP", l.node, at(b), 5000, 10, true)
 		can(t, "a to b", l.pods["a"], at(b), 8080, false)
+	})
+	// From the uplink's address, too.
+	l.node.ip("route replace 10.1.0.0/24 dev cni0 src 192.0.2.1")
+	l.node.ip("-6 route add fd00:1::/64 dev cni0 metric 1 src 2001:db8::1")
+	both(t, func(t *testing.T, at func(*host) netip.Addr) {
+		c, err := l.node.dial(at(b), 8080, trust)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := netip.MustParseAddrPort(c.LocalAddr().String()).Addr()
+		expect(t, "the node speaks as "+got.String(), got == at(l.outside).Prev(), true)
+		expect(t, "the node is answered as "+got.String(), asks(c, trust), true)
 	})
 }
 

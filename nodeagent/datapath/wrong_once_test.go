@@ -46,6 +46,13 @@ func TestErrorAboutUntracked(t *testing.T) {
 	l.apply(newState().protect("b", false, "c").build())
 	both(t, func(t *testing.T, at func(*host) netip.Addr) {
 		expect(t, "error to b, isolated", send(t, at, "denied-"+at(b).String(), false), false)
+		if got := l.deniedBy(at(a), at(b)); got != "isolated" {
+			t.Errorf("denied by %q, want isolated", got)
+		}
+	})
+	l.apply(newState().protect("b", false, "a").build())
+	both(t, func(t *testing.T, at func(*host) netip.Addr) {
+		expect(t, "error to b, accepted", send(t, at, "accepted-"+at(b).String(), true), true)
 	})
 }
 
@@ -185,6 +192,7 @@ func TestPriorityTag(t *testing.T) {
 func TestSpoofed(t *testing.T) {
 	senders := map[string][2]string{
 		"gateway":     {"10.1.0.1", "fd00:1::1"},
+		"uplink":      {"192.0.2.1", "2001:db8::1"},
 		"unbound":     {"10.1.0.77", "fd00:1::77"},
 		"another pod": {"10.1.0.13", "fd00:1::d"},
 		"outside":     {"192.0.2.9", "2001:db8::9"},
