@@ -5,7 +5,8 @@
 #   hack/install.sh images       only build the programs and their images, into bin/images/
 #   hack/install.sh manifests P  print a file or a kustomization with images and nodes as the cluster knows them
 #   hack/install.sh remove       take Palisade off the cluster; nodes stop enforcing
-#   hack/install.sh down         stop the local cluster (a cluster of the user's is left as it is)
+#   hack/install.sh down         stop the local cluster (a cluster of the user's is left as it is; what
+#                                was kept of KIND=1 is its kubeconfig, and is removed)
 #   hack/install.sh kubectl …    kubectl on that cluster
 #
 # Which cluster: the local one, KIND=1, or KUBECONFIG=… (see hack/cluster/target.sh).
@@ -105,7 +106,7 @@ case ${1-} in
   images) images ;;
   manifests) [[ $TARGET == local ]] || kubeconfig; manifests "${2:?which file or folder}" ;;
   remove) kubeconfig; remove ;;
-  down) if [[ $TARGET == local ]]; then hack/cluster/cluster down; fi ;;
+  down) target_down ;;
   kubectl) shift; kubeconfig; kubectl "$@" ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -7,7 +7,7 @@
 #   kubectl apply -f …             with $KUBECONFIG set
 #   image_name controller          the name under which manifests find our image
 #   target_nodes                   two nodes for pods, where manifests say n1 and n2
-#   target_down                    stops the local cluster if target_up started it
+#   target_down                    stops the local cluster; removes the kubeconfig that kind gave
 #
 # Which one:
 #   (nothing set)      the local cluster of hack/cluster/cluster
@@ -17,7 +17,8 @@
 
 target_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target_cluster=$target_dir/cluster
-target_started=
+# One file for all scripts, not one for each run: it lets its reader administer the cluster.
+target_kubeconfig=${PALISADE_CACHE:-${HOME:-/root}/.cache/palisade}/kind-${KIND_CLUSTER:-kind}.kubeconfig
 
 target_die() { printf 'target: %s\n' "$*" >&2; return 1; }
 
@@ -44,15 +45,15 @@ kubectl() {
 target_up() {
   case $TARGET in
     local)
-      "$target_cluster" status >/dev/null 2>&1 || target_started=1
       "$target_cluster" up || return 1
       KUBECONFIG=$("$target_cluster" kubeconfig) || return 1
       ;;
     kind)
       command -v kind >/dev/null || { target_die "KIND=1, but no kind on PATH"; return 1; }
-      target_kubeconfig=$(mktemp) || return 1
-      kind get kubeconfig --name "${KIND_CLUSTER:-kind}" >"$target_kubeconfig" ||
+      # As kind has it now: a cluster that was made anew has new keys.
+      KUBECONFIG=$(kind get kubeconfig --name "${KIND_CLUSTER:-kind}") ||
         { target_die "no kind cluster \"${KIND_CLUSTER:-kind}\": kind create cluster"; return 1; }
+      mkdir -p "${target_kubeconfig%/*}" && (umask 077 && printf '%s\n' "$KUBECONFIG" >"$target_kubeconfig") || return 1
       KUBECONFIG=$target_kubeconfig
       ;;
     given)
@@ -78,8 +79,8 @@ target_nodes() {
 
 target_down() {
   case $TARGET in
-    local) [[ -z $target_started ]] || "$target_cluster" down ;;
-    kind) rm -f "${target_kubeconfig-}" ;;
+    local) "$target_cluster" down ;;
+    kind) rm -f "$target_kubeconfig" ;;
   esac
 }
 

@@ -16,8 +16,11 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 
 work=$(mktemp -d)
 outside_pid=
+installed=
 away=
 agent=app.kubernetes.io/name=palisade-nodeagent
+policies=(-f hack/demo/shop/policies.yaml -f hack/demo/shop/runtime.yaml)
+shop=("${policies[@]}" -f hack/demo/shop/workloads.yaml)
 
 finish() {
   local code=$?
@@ -26,12 +29,21 @@ finish() {
     printf '\ndemo: stopped by an error after %d s\n' $SECONDS >&2
   fi
   if [[ -n $away && ( -n ${KEEP-} || $TARGET != local ) ]]; then agents_back || true; fi
-  if [[ -n ${KEEP-} ]]; then
-    echo "KEEP is set: the cluster stays up; hack/install.sh down stops it"
-  elif [[ $TARGET == local ]]; then
-    hack/install.sh down || code=1
+  if [[ $TARGET == local ]]; then
+    if [[ -n ${KEEP-} ]]; then
+      echo "KEEP is set: the cluster stays up; hack/install.sh down stops it"
+    else
+      hack/install.sh down || code=1
+    fi
   else
-    hack/install.sh kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml -f hack/demo/shop/runtime.yaml -f hack/demo/shop/workloads.yaml || true
+    if [[ -n ${KEEP-} ]]; then
+      echo "KEEP is set: the shop stays; kubectl delete ${shop[*]} removes it"
+    else
+      hack/install.sh kubectl delete --ignore-not-found "${shop[@]}" || code=1
+      target_down
+    fi
+    [[ -z $installed ]] ||
+      echo "Palisade stays on your cluster, CNI plugin and webhook too; hack/install.sh remove, with the same variables, takes it off"
   fi
   rm -rf "$work"
   exit "$code"
@@ -98,6 +110,7 @@ denials() {
 
 step "1. The cluster, and Palisade on it"
 if [[ $TARGET == local ]]; then hack/deps.sh cluster; fi
+installed=1
 hack/install.sh up
 if [[ $TARGET == local ]]; then KUBECONFIG=$(hack/cluster/cluster kubeconfig); export KUBECONFIG; else target_up; fi
 run kubectl get nodes -o wide
@@ -109,7 +122,7 @@ if [[ $TARGET == local ]]; then
   outside_pid=$!
 fi
 # What an earlier demo with KEEP left behind.
-kubectl delete --ignore-not-found -f hack/demo/shop/policies.yaml -f hack/demo/shop/runtime.yaml
+kubectl delete --ignore-not-found "${policies[@]}"
 echo '$ kubectl apply -f hack/demo/shop/workloads.yaml'
 hack/install.sh manifests hack/demo/shop/workloads.yaml | kubectl apply -f -
 kubectl wait --for=condition=Ready pod -n shop --all --timeout=90s
