@@ -163,6 +163,7 @@ func runtimeQuestions(worlds [2]*rowtest.Runtime, l *layout.Layout) ([]runtimeAs
 		return bpf.RuntimeWord(0, flags, slots[d.Rule])
 	}
 	var out []runtimeAsked
+	agree := 0
 	for pod := range runtimePods {
 		for i := range runtimePaths {
 			for _, container := range []string{"app", "sidecar"} {
@@ -178,11 +179,14 @@ func runtimeQuestions(worlds [2]*rowtest.Runtime, l *layout.Layout) ([]runtimeAs
 				if a.want[0] == a.want[1] {
 					return nil, fmt.Errorf("pod %d, %s: the worlds agree", pod, op.Path)
 				}
+				if (a.want[0].Enforced^a.want[1].Enforced)&bpf.RuntimeDeny == 0 {
+					agree++
+				}
 				out = append(out, a)
 			}
 		}
 	}
-	return out, nil
+	return out, agreement("operations", agree, len(out), 40, 60)
 }
 
 // raceRuntime judges operations while a writer swaps the worlds, until enough says so.
@@ -313,6 +317,10 @@ func runRuntime(limit time.Duration) error {
 	})
 	if err != nil {
 		return err
+	}
+	if r.flips < runtimeFlips || r.verdicts < runtimeVerdicts {
+		fmt.Printf("ran %d of %d runtime flips\n", min(r.flips, runtimeFlips), runtimeFlips)
+		fmt.Printf("ran %d of %d runtime verdicts\n", min(r.verdicts, runtimeVerdicts), runtimeVerdicts)
 	}
 	fmt.Printf("runtime %s\n", r)
 	if r.mixed > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -135,6 +136,7 @@ func pairs(worlds [2]*rowtest.Builder, l *layout.Layout) ([]pair, error) {
 		slots[row.ID] = s
 	}
 	var out []pair
+	agree := 0
 	for i := range kinds * localPerKind {
 		for j := range remotes {
 			for _, port := range []int{openPort, elsewhere} {
@@ -148,12 +150,43 @@ func pairs(worlds [2]*rowtest.Builder, l *layout.Layout) ([]pair, error) {
 					if err != nil {
 						return nil, err
 					}
+					if p.forward[0].denies() == p.forward[1].denies() {
+						agree++
+					}
 					out = append(out, p)
 				}
 			}
 		}
 	}
-	return out, nil
+	return out, errors.Join(kindsAgree(), agreement("connections", agree, len(out), 20, 80))
+}
+
+// kindsAgree checks what world says of the two.
+func kindsAgree() error {
+	b := rowtest.New("node-1")
+	agree, all := 0, 0
+	for s := range kinds {
+		for p := range kinds {
+			for _, direction := range []string{"in", "out"} {
+				for _, port := range []int{openPort, elsewhere} {
+					all++
+					if answer(b, 0, direction, s, p, port).Deny == answer(b, 1, direction, s, p, port).Deny {
+						agree++
+					}
+				}
+			}
+		}
+	}
+	return agreement("pairs of kinds", agree, all, 40, 60)
+}
+
+// agreement checks that the worlds agree on allow or deny neither too often, when only the
+// names of rules would show a verdict made of parts of both, nor too seldom.
+func agreement(what string, agree, all, least, most int) error {
+	if 100*agree < least*all || 100*agree > most*all {
+		return fmt.Errorf("the worlds agree on allow or deny about %d of %d %s: want %d%% to %d%%", agree, all, what, least, most)
+	}
+	return nil
 }
 
 // newPair asks about a connection; where it was picked up in the middle, what denies
