@@ -57,6 +57,11 @@ type MetaRow struct {
 	PodRanges []netip.Prefix // the node's pod ranges, sorted; may be empty
 }
 
+// MaxRulesPerNode is how many RuleRows the set of one node can hold, the built-in ones
+// included. An agent has room for twice as many: whatever was in force keeps its
+// counters until nothing refers to them, also while every rule is replaced by another.
+const MaxRulesPerNode = 1<<15 - 16
+
 // RuleRow tells what a RuleID stands for, for events and counters.
 type RuleRow struct {
 	ID         RuleID

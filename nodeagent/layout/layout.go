@@ -26,7 +26,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	DefaultMaxLines = 1 << 20
-	DefaultMaxRules = 1 << 16
+	DefaultMaxRules = int(bpf.RuleFirst) + 2*snapshot.MaxRulesPerNode
 )
 
 // maxNumber bounds the numbers that a value of an address can carry.

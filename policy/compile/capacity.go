@@ -27,12 +27,13 @@ type Limit string
 const (
 	LimitCellsPerRuleset Limit = "cells per ruleset"
 	LimitCellsPerNode    Limit = "cells per node"
+	LimitRulesPerNode    Limit = "rules per node"
 )
 
 // Error is one line, so that a refusal can stand in a status.
 func (r *Refusal) Error() string {
 	fix := "name fewer combinations of peers, or merge rules"
-	if r.Limit.ofRuntime() {
+	if r.Limit.ofRuntime() || r.Limit == LimitRulesPerNode {
 		fix = "narrow the subject, or merge rules"
 	}
 	return fmt.Sprintf("%s: %d %s are needed (%s), at most %d fit: %s", r.Policy, r.Needed, r.Limit, r.Where, r.Max, fix)
@@ -123,6 +124,7 @@ func (c *Compiler) overflow() (*policy, Refusal) {
 		for r := range rulesets {
 			needed += r.lens.size()
 		}
+		c.overflowRules(&o, n, rulesets)
 		if o.exceeds(LimitCellsPerNode, c.options.CellsPerNode, needed, "node "+string(n.name)) {
 			for r := range rulesets {
 				o.blame(r)

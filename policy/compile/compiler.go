@@ -24,6 +24,7 @@ const Candidate Order = math.MaxInt64
 type Options struct {
 	CellsPerRuleset int // 0: DefaultCellsPerRuleset
 	CellsPerNode    int // 0: DefaultCellsPerNode
+	RulesPerNode    int // of all policies; 0: DefaultRulesPerNode
 	RuntimeRules    int // of one container; 0: DefaultRuntimeRules
 	RuntimePerNode  int // entries of runtime rules; 0: DefaultRuntimePerNode
 	Containers      int // named ones of one kind of pods; 0: DefaultContainers
@@ -33,6 +34,7 @@ type Options struct {
 const (
 	DefaultCellsPerRuleset = 1 << 16
 	DefaultCellsPerNode    = 1 << 20
+	DefaultRulesPerNode    = snapshot.MaxRulesPerNode - standInsPerNode
 	DefaultRuntimeRules    = snapshot.MaxRuntimeRulesPerRuleset - model.Sections*standInRules
 	DefaultRuntimePerNode  = 1 << 18
 	DefaultContainers      = 128
@@ -116,6 +118,9 @@ func New(options Options) *Compiler {
 	}
 	if options.CellsPerNode == 0 {
 		options.CellsPerNode = DefaultCellsPerNode
+	}
+	if options.RulesPerNode == 0 {
+		options.RulesPerNode = DefaultRulesPerNode
 	}
 	if options.RuntimeRules == 0 {
 		options.RuntimeRules = DefaultRuntimeRules

@@ -29,6 +29,8 @@ type ruleset struct {
 	cells  dict[snapshot.SetID, *program]
 	nodes  bag[*node]
 
+	named int // rules of its policies but stand-ins; -1: not counted yet
+
 	// Since the last commit.
 	stale    bool // built anew, or never computed
 	listed   bool // in c.changedRulesets
@@ -152,6 +154,7 @@ func portsAsked(ports []model.NamedPort, policies []*policy) []model.NamedPort {
 
 // rebuild marks a ruleset whose policies are new or say something new.
 func (c *Compiler) rebuild(r *ruleset) {
+	r.named = -1
 	if r.stale {
 		return
 	}

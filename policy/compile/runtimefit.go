@@ -48,21 +48,11 @@ func (c *Compiler) overflowContainers(o *overflow) {
 func (c *Compiler) overflowRuntimeNode(o *overflow, n *node) {
 	needed := 0
 	var newest *policy
-	seen := make(map[*runtimeRuleset]struct{})
-	for i := range n.hosted.items {
-		if n.hosted.items[i].val.count == 0 {
-			continue
-		}
-		for _, s := range n.hosted.items[i].key.runtime {
-			if _, known := seen[s.ruleset]; known {
-				continue
-			}
-			seen[s.ruleset] = struct{}{}
-			w := c.weigh(s.ruleset)
-			needed += w.entries
-			if w.newest != nil && (newest == nil || compareAge(newest, w.newest) < 0) {
-				newest = w.newest
-			}
+	for r := range n.comingRuntime() {
+		w := c.weigh(r)
+		needed += w.entries
+		if w.newest != nil && (newest == nil || compareAge(newest, w.newest) < 0) {
+			newest = w.newest
 		}
 	}
 	if newest != nil && o.exceeds(LimitRuntimePerNode, c.options.RuntimePerNode, needed, "node "+string(n.name)) {

@@ -36,6 +36,7 @@ const standInRules = 6
 // runtimeWeight is how much of its bounds a ruleset takes, with who takes it.
 type runtimeWeight struct {
 	uses    []runtimeUse
+	rules   int
 	entries int     // that a node needs for it, about
 	newest  *policy // of those that have rules in it
 }
@@ -83,7 +84,7 @@ func weighRules(rules []*runtimeRule, most int) *runtimeWeight {
 		}
 	}
 	worst, busiest := worstObject(objects)
-	return &runtimeWeight{entries: entries, newest: all.newest, uses: []runtimeUse{
+	return &runtimeWeight{rules: all.n, entries: entries, newest: all.newest, uses: []runtimeUse{
 		{LimitRuntimeRules, most, all.n, "one container", all.newest},
 		{LimitRuntimeFrom, snapshot.MaxRuntimeFrom, len(from), "one container", from.newest()},
 		{LimitRuntimeNetwork, snapshot.MaxRuntimeNetworkRules - standInRules, network.n, "one container", network.newest},

@@ -122,6 +122,8 @@ func measure(rules int, hit bool, rounds, repeat int) (measurement, error) {
 	if hit {
 		m.Paths = "rules'"
 	}
+	// More than a node is ever sent: snapshot.MaxRulesPerNode. The longest table that an
+	// agent has lies between those measured.
 	t, err := datapath.NewRuntimeTrial(datapath.TrialOptions{
 		Questions: 1, Baseline: samples,
 		Layout: layout.Options{Unbound: layout.UnboundAllow, MaxRules: 1 << 18},
