@@ -142,8 +142,9 @@ type Demand struct {
 
 // how says by what a policy with runtime rules is enforced on nodes: that a rule is
 // in force is one thing, that nothing happens in spite of it another. What a node cannot
-// judge at all is told with the first such node's reason.
-func how(nodes []Node) string {
+// judge at all is told with the first such node's reason; done is what does not happen to
+// it there, where that is not plain.
+func how(nodes []Node, done string) string {
 	count := map[string]int{}
 	var kinds []string
 	var partly []*Node
@@ -173,7 +174,8 @@ func how(nodes []Node) string {
 		text += fmt.Sprintf(", %s on %d", kind, count[kind])
 	}
 	if len(partly) > 0 {
-		text += fmt.Sprintf("; not every operation on %s: %s: %s", nodeCount(len(partly)), partly[0].Name, partly[0].Unjudged)
+		operation := strings.TrimSpace("operation " + done)
+		text += fmt.Sprintf("; not every %s on %s: %s: %s", operation, nodeCount(len(partly)), partly[0].Name, partly[0].Unjudged)
 	}
 	return text
 }

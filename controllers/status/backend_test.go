@@ -123,6 +123,33 @@ func TestProgrammedSaysHow(t *testing.T) {
 	}
 }
 
+// TestObservingSaysHow: what enforcing would come to, and what is not even observed, is
+// known before a policy is promoted.
+func TestObservingSaysHow(t *testing.T) {
+	nodes := []Node{
+		{Name: "n1", Ready: true, Progress: Realized, Backend: "lsm"},
+		{Name: "n2", Ready: true, Progress: Realized, Backend: Signal, Unjudged: "executables/sh by signal: cannot judge scripts"},
+	}
+	for name, tc := range map[string]struct {
+		nodes []Node
+		want  string
+	}{
+		"no runtime": {[]Node{{Name: "n1", Ready: true, Progress: Realized}}, "observing, not enforcing"},
+		"all":        {nodes[:1], "observing, not enforcing; enforced it would be: prevented on 1 node"},
+		"not all": {
+			nodes, "observing, not enforcing; enforced it would be: prevented on 1 node, killed after the fact on 1;" +
+				" not every operation is observed on 1 node: n2: executables/sh by signal: cannot judge scripts",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := Facts{Verdict: Verdict{Accepted: true}, Endpoints: 1, Nodes: tc.nodes, Audit: true}
+			if have := programmed(&f, true).message; have != tc.want {
+				t.Errorf("have %q, want %q", have, tc.want)
+			}
+		})
+	}
+}
+
 // TestExceptionsEnd: the status lists what has ended, and the reconciler comes back
 // for what ends next.
 func TestExceptionsEnd(t *testing.T) {

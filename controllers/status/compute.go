@@ -131,10 +131,14 @@ func inForce(f *Facts, nodes []Node, settled, unready bool) outcome {
 		return *problem
 	}
 	if f.Audit {
-		return outcome{metav1.ConditionTrue, v1alpha1.ReasonObserving, mode(f, "")}
+		message := ""
+		if by := how(nodes, "is observed"); by != "" {
+			message = "enforced it would be: " + by
+		}
+		return outcome{metav1.ConditionTrue, v1alpha1.ReasonObserving, mode(f, message)}
 	}
 	message := "in force on " + nodeCount(len(nodes))
-	if by := how(nodes); by != "" {
+	if by := how(nodes, ""); by != "" {
 		message += ": " + by
 	}
 	return outcome{metav1.ConditionTrue, v1alpha1.ReasonRealized, message}
