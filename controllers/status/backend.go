@@ -117,6 +117,18 @@ func (b *Backends) told(demand *Demand, concerns func(*Reported, gather.Ask) boo
 	return strings.Join(out, "; ")
 }
 
+// concerning names the rules of a section that ask for anything to be stopped.
+func concerning(s model.Section, demand *Demand) string {
+	var rules []string
+	for _, a := range demand.Asks[s] {
+		rules = append(rules, s.String()+"/"+a.Rule)
+	}
+	if len(rules) == 0 {
+		return ""
+	}
+	return ", which is about " + names(rules)
+}
+
 // by lists the backends of sections.
 func (b *Backends) by(sections []model.Section) []SectionBackend {
 	var out []SectionBackend

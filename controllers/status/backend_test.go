@@ -49,9 +49,13 @@ func TestBackendsOfANode(t *testing.T) {
 		reason   string
 		message  string
 	}{
-		"prevented":              {mixed, false, Demand{Sections: []model.Section{network, model.SectionPrivileges}}, Realized, "cgroup", "", ""},
-		"killed":                 {mixed, false, Demand{Sections: []model.Section{network, executables}}, Realized, Signal, "", ""},
-		"killed, to prevent":     {mixed, false, Demand{Sections: []model.Section{executables}, Prevent: true}, Failed, Signal, v1alpha1.ReasonBackendCannotPrevent, "executables can only be answered by signal: because of Executables"},
+		"prevented":          {mixed, false, Demand{Sections: []model.Section{network, model.SectionPrivileges}}, Realized, "cgroup", "", ""},
+		"killed":             {mixed, false, Demand{Sections: []model.Section{network, executables}}, Realized, Signal, "", ""},
+		"killed, to prevent": {mixed, false, Demand{Sections: []model.Section{executables}, Prevent: true}, Failed, Signal, v1alpha1.ReasonBackendCannotPrevent, "executables can only be answered by signal: because of Executables"},
+		"killed, by name": {
+			mixed, false, Demand{Sections: []model.Section{executables}, Prevent: true, Asks: asking(executables, gather.Ask{Rule: "sh", Bits: 1}, gather.Ask{Rule: "nc", Bits: 1})},
+			Failed, Signal, v1alpha1.ReasonBackendCannotPrevent, "executables can only be answered by signal, which is about executables/sh, executables/nc: because of Executables",
+		},
 		"prevented, as demanded": {mixed, false, Demand{Sections: []model.Section{network}, Prevent: true}, Realized, "cgroup", "", ""},
 		"not all of it":          {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect | listen)}, Realized, "cgroup", "", ""},
 		"not all, to prevent":    {partly, false, Demand{Sections: []model.Section{network}, Asks: rule(connect | listen), Prevent: true}, Failed, "cgroup", v1alpha1.ReasonBackendCannotPrevent, "network/r by cgroup: cannot judge Listen"},

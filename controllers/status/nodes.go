@@ -59,7 +59,7 @@ func (v *View) For(name string, since publish.Counter, demand Demand) Node {
 		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonKernelUnsupported, section.String()+" cannot be enforced: "+v.Backends[section].Message
 	case known && demand.Prevent && !weakest.Prevents():
 		n.Progress, n.Reason = Failed, v1alpha1.ReasonBackendCannotPrevent
-		n.Message = fmt.Sprintf("%s can only be answered by %s: %s", section, weakest, v.Backends[section].Message)
+		n.Message = fmt.Sprintf("%s can only be answered by %s%s: %s", section, weakest, concerning(section, &demand), v.Backends[section].Message)
 	case known && demand.Prevent && unprevented != "":
 		n.Progress, n.Reason, n.Message = Failed, v1alpha1.ReasonBackendCannotPrevent, unprevented
 	case known && unseen != "":
