@@ -362,6 +362,7 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 		inForce           bool
 		warns             string
 		refuses           bool // programs, when they are loaded
+		prevent           bool // minimumBackend of the one policy
 	}{
 		"kernel refuses":    {refuse: errors.New("no room"), want: "no room"},
 		"cannot be opened":  {open: errors.New("verifier says no"), want: "verifier says no"},
@@ -371,6 +372,8 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 		"nobody judges":     {files: runtime.Backend{Means: events.NoBackend, Detail: "no\nLSM"}, want: "section files is not judged: no; LSM (this kernel, by none)"},
 		"nobody, allowed":   {files: runtime.Backend{Means: events.NoBackend, Detail: "no LSM"}, allow: true, inForce: true, warns: "section files is not judged: no LSM"},
 		"judged in part":    {files: runtime.Backend{Means: events.LSM, Unjudged: 1}, inForce: true, warns: "section files is not judged in full: cannot judge Read in every case"},
+		"killed only":       {files: runtime.Backend{Means: events.Signal}, prevent: true, want: "although minimumBackend is Prevent: rtp/shop/p files/keys"},
+		"killed, allowed":   {files: runtime.Backend{Means: events.Signal}, prevent: true, allow: true, inForce: true, warns: "although minimumBackend is Prevent"},
 		"programs refused":  {refuses: true, inForce: true, want: "the policy is in force, but not whole", warns: "section files is not judged: refused"},
 		"all well":          {files: runtime.Backend{Means: events.FmodRet, Detail: "no LSM"}, inForce: true},
 	} {
@@ -388,9 +391,11 @@ func TestStandaloneIsAllOrNothing(t *testing.T) {
 				tc.files.Means = events.LSM
 			}
 			rows := set(node, "a")
-			rows.Put(snapshot.Encode(snapshot.RuntimeRuleRow{ID: snapshot.RuleID{1}, Section: snapshot.SectionFiles, Enforced: true, Staged: true}))
+			rows.Put(snapshot.Encode(snapshot.RuntimeRuleRow{ID: snapshot.RuleID{1}, Section: snapshot.SectionFiles, Action: snapshot.RuntimeDeny, Enforced: true, Staged: true}))
+			rows.Put(snapshot.Encode(snapshot.RuleRow{ID: snapshot.RuleID{1}, PolicyKind: 4, Namespace: "shop", Policy: "p", Rule: "files/keys"}))
 			s := &Standalone{
-				Node: node, StateDir: state, Host: host.Host{Proc: proc, Sys: "/sys", PinDir: pins},
+				MustPrevent: map[string]bool{"rtp/shop/p": tc.prevent},
+				Node:        node, StateDir: state, Host: host.Host{Proc: proc, Sys: "/sys", PinDir: pins},
 				Looker: &looker{host: facts.Interface{Name: "v", Index: 3}}, AllowBypass: tc.allow,
 				Open: func() (Datapath, error) {
 					return &judging{dp, Sections{runtime.Files: tc.files}, tc.refuses}, errors.Join(os.Mkdir(pins, 0o700), tc.open)

@@ -38,6 +38,9 @@ type Standalone struct {
 	AllowMissing bool
 	// AllowBypass goes on although some traffic goes around the hooks.
 	AllowBypass bool
+	// MustPrevent are the policies that killing after the fact does not satisfy, as
+	// records name them: KIND/NAMESPACE/NAME.
+	MustPrevent map[string]bool
 }
 
 // ErrInForce says that the snapshot is in force all the same: what failed came after.

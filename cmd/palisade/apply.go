@@ -81,8 +81,9 @@ for this host's own processes, as one about nodes does on a node. What policies 
 its packets is not enforced.
 
 Where some traffic would go around the kernel's hooks, a setting cannot be set for
-example, or this kernel judges nothing of a section of runtime rules, nothing is
-enforced, unless --allow-bypass says to go on. What it judges in part is warned of.
+example, or this kernel judges nothing of a section of runtime rules, or only kills
+after the fact what a policy with minimumBackend: Prevent denies, nothing is enforced,
+unless --allow-bypass says to go on. What it judges in part is warned of.
 A kernel before Linux 6.4 judges no packets: --allow-bypass enforces what policies
 say of processes there.
 
@@ -132,7 +133,7 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	set, err := o.compile(objects, e)
+	set, prevent, err := o.compile(objects, e)
 	if err != nil {
 		return err
 	}
@@ -143,6 +144,7 @@ func (o *applyOptions) run(ctx context.Context, e *env) error {
 		Looker:       facts.Finder{Proc: "/proc", Named: []string{"/run/netns"}, ByAddress: true},
 		Interfaces:   interfaces(objects),
 		AllowMissing: o.allowMissing, AllowBypass: o.allowBypass,
+		MustPrevent: prevent,
 	}
 	plan, err := s.Plan(set)
 	if err != nil {
@@ -171,22 +173,22 @@ func warnOfExpiry(e *env, objects *manifests.Objects) {
 	}
 }
 
-// compile gives the whole snapshot of this host.
-func (o *applyOptions) compile(objects *manifests.Objects, e *env) (*snapshot.Set, error) {
+// compile gives the whole snapshot of this host, and the policies that demand prevention.
+func (o *applyOptions) compile(objects *manifests.Objects, e *env) (*snapshot.Set, map[string]bool, error) {
 	world, err := objects.World(e.now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o.workload != "" {
 		host, err := world.AsHost(o.workload)
 		if err != nil {
-			return nil, fmt.Errorf("--workload %w", err)
+			return nil, nil, fmt.Errorf("--workload %w", err)
 		}
 		o.local.node = string(host.Node)
 	}
 	c, err := compileNodes(world, e.stderr)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	own, ok := c.nodes[model.NodeName(o.local.node)]
 	if !ok || o.local.node == "" {
@@ -196,9 +198,15 @@ func (o *applyOptions) compile(objects *manifests.Objects, e *env) (*snapshot.Se
 				names = append(names, string(n))
 			}
 		}
-		return nil, fmt.Errorf("node %q is not in the manifests (there are: %s): name this host with --node", o.local.node, strings.Join(names, ", "))
+		return nil, nil, fmt.Errorf("node %q is not in the manifests (there are: %s): name this host with --node", o.local.node, strings.Join(names, ", "))
 	}
-	return snapshot.Union(own, c.common), nil
+	prevent := map[string]bool{}
+	for i := range world.Cluster.Policies {
+		if p := &world.Cluster.Policies[i]; p.Runtime != nil && p.Runtime.Prevent {
+			prevent[p.Ref.String()] = true
+		}
+	}
+	return snapshot.Union(own, c.common), prevent, nil
 }
 
 // interfaces reads the annotation of pods.

@@ -47,16 +47,19 @@ spec:
   tier: Admin
   priority: 1
   subject: {nodes: {}}
-  runtime: {privileges: {rules: [{name: modules, action: Kill, operations: [LoadModule]}]}}
+  runtime: {minimumBackend: Prevent, privileges: {rules: [{name: modules, action: Kill, operations: [LoadModule]}]}}
 `
 	objects, err := manifests.Read(t.Context(), []string{"-"}, manifests.Options{Stdin: strings.NewReader(machines)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := applyOptions{workload: "legacy/vm", local: local{node: "vm"}}
-	set, err := o.compile(objects, &env{stderr: t.Output(), now: time.Now})
+	set, prevent, err := o.compile(objects, &env{stderr: t.Output(), now: time.Now})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(prevent) != 1 || !prevent["cwp/nodes"] {
+		t.Errorf("to be prevented: %v", prevent)
 	}
 	if meta, err := set.Meta(); err != nil || meta.Node != "legacy/vm" || o.local.node != meta.Node {
 		t.Errorf("rows of %q for %q, %v", meta.Node, o.local.node, err)
