@@ -219,11 +219,11 @@ type PathMatch struct {
 // itself, a slash at its end. It is compared byte by byte. It has no wildcards,
 // so a "*" in it is refused as a mistake: a file with that in its name, or with
 // one that is not UTF-8, cannot be named, only the directory that it is in. It
-// has at most 4,096 bytes: the schema counts characters, and the compiler
-// refuses what has more bytes than that.
+// has at most 4,095 bytes, as the kernel resolves no longer path: the schema
+// counts characters, and the compiler refuses what has more bytes than that.
 //
 // +kubebuilder:validation:MinLength=1
-// +kubebuilder:validation:MaxLength=4096
+// +kubebuilder:validation:MaxLength=4095
 // +kubebuilder:validation:Pattern=`^/?(([^/.*\x00]|\.[^/.*\x00]|\.\.[^/*\x00])[^/*\x00]*(/([^/.*\x00]|\.[^/.*\x00]|\.\.[^/*\x00])[^/*\x00]*)*/?)?$`
 // +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="a relative path: begin with a slash, and write the path as it is seen from the root of the container, for example /usr/bin/dash (shape 47)"
 // +kubebuilder:validation:XValidation:rule="self == '/' || !self.endsWith('/')",message="a path does not end with a slash: remove it; a directory with everything below it belongs under directories (shape 48)"

@@ -11,8 +11,11 @@ import (
 	"palisade.dev/palisade/policy/model"
 )
 
-// maxPath is how many bytes a path has at most, and both ends of a glob together.
-const maxPath = 4096
+// The bounds of what a rule names, in bytes.
+const (
+	maxPath = 4095 // the longest path that the kernel resolves
+	maxGlob = 4096 // with its **; its ends alone may be a path
+)
 
 // paths reads a list of paths in their one form: sorted, without repetitions.
 func (p *problems) paths(at *field.Path, list []string) []string {
@@ -68,8 +71,8 @@ func (p *problems) glob(at *field.Path, s string) (model.Glob, bool) {
 	const fix = "use ** once, for example /usr/lib/**.so, or directories"
 	prefix, suffix, found := strings.Cut(s, "**")
 	switch {
-	case len(s) > maxPath:
-		p.add(at, "shorten it", "a glob of %d bytes is over %d", len(s), maxPath)
+	case len(s) > maxGlob:
+		p.add(at, "shorten it", "a glob of %d bytes is over %d", len(s), maxGlob)
 	case !found:
 		p.add(at, "use paths for a path that is known, "+fix, "%q has no **", s)
 	case strings.ContainsAny(prefix+suffix, "*?["):

@@ -126,13 +126,13 @@ func TestRuntimePolicyRefuses(t *testing.T) {
 	rule := func(section, body string) string {
 		return section + `: {rules: [{name: r, action: Deny, ` + body + `}]}`
 	}
-	long := "/" + strings.Repeat("é", 2048)
+	long := "/x" + strings.Repeat("é", 2047) // 4,096 bytes, in fewer characters
 	for name, tc := range map[string]struct{ spec, want string }{
 		"relative path":       {rule("executables", "paths: [bin/sh]"), `rtp/shop/p: spec.executables.rules[0].paths[0]: "bin/sh" is not absolute: write it from the root of the container`},
 		"slash at the end":    {rule("files", "directories: [/etc/]"), `spec.files.rules[0].directories[0]: "/etc/" is not the form that the kernel resolves a path to: write /etc`},
 		"dot dot":             {rule("files", "paths: [/etc/../x]"), "write /x"},
 		"two slashes":         {rule("files", "paths: [//x]"), "write /x"},
-		"a path too long":     {rule("files", "paths: ["+long+"]"), "a path of 4097 bytes is longer than the 4096"},
+		"a path too long":     {rule("files", "paths: ["+long+"]"), "a path of 4096 bytes is longer than the 4095"},
 		"a star":              {rule("files", "paths: ['/usr/bin/*']"), "has a wildcard"},
 		"from":                {rule("network", "from: [sh]"), `spec.network.rules[0].from[0]: "sh" is not absolute`},
 		"glob without **":     {rule("files", "globs: [/etc/x]"), `"/etc/x" has no **`},
@@ -144,7 +144,7 @@ func TestRuntimePolicyRefuses(t *testing.T) {
 		"glob of no path":     {rule("files", "globs: ['/a//**']"), `has "//"`},
 		"glob with dots":      {rule("files", "globs: ['/a/**/../b']"), `has a step ".."`},
 		"glob with a slash":   {rule("files", "globs: ['/a/**/']"), "a slash at its end"},
-		"a long glob":         {rule("files", "globs: ['"+long+"**']"), "a glob of 4099 bytes"},
+		"a long glob":         {rule("files", "globs: ['"+long+"**']"), "a glob of 4098 bytes is over 4096"},
 		"capability":          {rule("privileges", "operations: [Capability], capabilities: [NET_ADMN]"), `spec.privileges.rules[0].capabilities[0]: "NET_ADMN" is no capability: write a name of capabilities(7)`},
 		"CAP_":                {rule("privileges", "operations: [Capability], capabilities: [CAP_NET_ADMIN]"), "write NET_ADMIN"},
 		"capability alone":    {rule("privileges", "operations: [Mount], capabilities: [NET_ADMIN]"), "add Capability to operations"},

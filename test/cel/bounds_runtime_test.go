@@ -33,8 +33,8 @@ func runtimeBounds() map[string]limit {
 			add(of+" paths", of+".paths", 50, paths)
 			add(of+" directories", of+".directories", 50, paths)
 			add(of+" globs", of+".globs", 50, list(func(i int) any { return fmt.Sprintf("/opt/**/tool-%d", i) }))
-			add(of+" path", of+".paths.[]", 4096, func(n int) any { return longPath(n) })
-			add(of+" directory", of+".directories.[]", 4096, func(n int) any { return longPath(n) })
+			add(of+" path", of+".paths.[]", 4095, func(n int) any { return longPath(n) })
+			add(of+" directory", of+".directories.[]", 4095, func(n int) any { return longPath(n) })
 			add(of+" glob", of+".globs.[]", 4096, func(n int) any { return longPath(n-2) + "**" })
 		}
 	}

@@ -27,7 +27,7 @@ spec:
   runtime:
     privileges:
       rules: [{name: ebpf, action: Deny, operations: [LoadBPF]}]`},
-	"0 a path as long as can be": {object: runtimePolicy(`executables: {rules: [{name: a, action: Kill, paths: [` + longPath(4096) + `]}]}`)},
+	"0 a path as long as can be": {object: runtimePolicy(`executables: {rules: [{name: a, action: Kill, paths: [` + longPath(4095) + `]}]}`)},
 
 	"6 range of a socket": {
 		object:  runtimePolicy(`network: {rules: [{name: a, action: Deny, protocols: [{tcp: {destinationPort: {range: {start: 90, end: 80}}}}]}]}`),
@@ -82,7 +82,7 @@ spec:
 		message: "does not end with a slash",
 	},
 	"50 too long a path": {
-		object:  runtimePolicy(`files: {rules: [{name: a, action: Deny, directories: [` + longPath(4097) + `]}]}`),
+		object:  runtimePolicy(`files: {rules: [{name: a, action: Deny, directories: [` + longPath(4096) + `]}]}`),
 		field:   "spec.files.rules[0].directories[0]",
 		message: "Too long",
 	},
