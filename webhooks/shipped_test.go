@@ -85,6 +85,10 @@ func TestShippedRules(t *testing.T) {
 	everything := noShell("shop", "p", ofShop)
 	everything.Spec.Executables.Rules[0].PathMatch = v1alpha1.PathMatch{}
 
+	ending := isolating("shop", "p")
+	ending.Spec.Subject.Pods = &ofShop
+	ending.Spec.ExpiresAt = &metav1.Time{Time: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)}
+
 	tests := map[string]struct {
 		object   any
 		others   []v1alpha1.ClusterwidePolicy
@@ -161,6 +165,9 @@ func TestShippedRules(t *testing.T) {
 		"two that overlap, the other about runtime": {
 			object: denying("p", team),
 			others: []v1alpha1.ClusterwidePolicy{*onlyRuntime("q", v1alpha1.ClusterwidePolicySubject{Namespaces: &team})},
+		},
+		"an isolation with an end": {
+			object: ending, warns: "rule 63 (a denial with an end): spec.expiresAt: from 2027-01-31T00:00:00Z on nothing of this policy denies what egress/(isolated), ingress/(isolated) does now",
 		},
 		"runtime over budget": {
 			object: noShell("shop", "p", labelled("app", "db")), estimate: Estimate{Refused: "65 paths in from"},
