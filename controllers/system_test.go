@@ -199,6 +199,7 @@ func TestExpiry(t *testing.T) {
 	p.Spec.ExpiresAt = &at
 	w.create(p)
 	w.expect(p, "Ready=True/Realized", "Expired=")
+	poll.Until(w, "the end being announced", func() error { return w.event("db", "Expiring") })
 	clock.forward(time.Hour)
 	w.expect(p, "Accepted=True/Expired", "Programmed=True/Expired", "Ready=True/Expired", "Expired=True/Expired")
 	poll.Until(w, "the policy being out of force", func() error {

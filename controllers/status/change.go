@@ -23,6 +23,7 @@ type memory struct {
 	written  time.Time // the status, last
 	held     time.Time // the first look at a change that is held back; zero: none is
 	replaced string    // the version of the object that the last write replaced
+	ending   time.Time // the end that was announced
 	settled  bool      // only time and trouble change the status
 }
 

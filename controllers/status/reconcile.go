@@ -72,6 +72,7 @@ func (r *Policies) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		}
 		r.noteWrite(ref, look)
 	}
+	r.announceEnd(ref, look.object, &look.facts)
 	return ctrl.Result{RequeueAfter: again(look.wait, look.facts)}, nil
 }
 
@@ -147,7 +148,8 @@ func (r *Policies) facts(ctx context.Context, ref model.PolicyRef, o gather.Outc
 	return f, nil
 }
 
-// again is when time alone changes a status: a delayed count, an expiry.
+// again is when time alone changes a status, or asks for a word: a delayed count, an
+// expiry, the day before it.
 func again(wait time.Duration, f Facts) time.Duration {
 	next := func(at time.Time) {
 		if until := at.Sub(f.Now); until > 0 && (wait == 0 || until < wait) {
@@ -156,6 +158,7 @@ func again(wait time.Duration, f Facts) time.Duration {
 	}
 	if !f.ExpiresAt.IsZero() {
 		next(f.ExpiresAt)
+		next(f.ExpiresAt.Add(-Notice))
 	}
 	for _, at := range f.Exceptions {
 		next(at)
