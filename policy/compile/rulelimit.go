@@ -1,66 +1,121 @@
 package compile
 
+import "palisade.dev/palisade/policy/model"
+
 // standInsPerNode is how many rules of stand-ins, and built-in ones, a node has room for
 // beside those that count: a stand-in always fits. Of many for the same pods the first
 // decides and is the only one that the node is sent.
 const standInsPerNode = 2752
 
 // overflowRules adds a node whose policies have more rules together than its agent can
-// count. Every rule of the network counts whose policy has a say on the node, also one that
-// others leave nothing to decide.
+// count. Which rules of the network are left something to decide is known only when cells
+// are painted; what counts is how many there can be at most.
 func (c *Compiler) overflowRules(o *overflow, n *node, rulesets map[*ruleset]struct{}) {
-	most := c.options.RulesPerNode
-	runtime := n.comingRuntime()
-	atMost := 0
+	most, runtime := c.options.RulesPerNode, n.comingRuntime()
+	// What several rulesets have in common counts more than once here.
+	network, processes := 0, 0
 	for r := range rulesets {
-		atMost += r.countRules()
+		network += r.count().named
 	}
 	for r := range runtime {
-		atMost += c.weigh(r).rules
+		processes += c.weigh(r).rules
 	}
-	if atMost <= most {
-		return // although what several rulesets have in common was counted more than once
+	if network+processes <= most {
+		return // as nearly always
 	}
-	needed := 0
-	var newest *policy
-	seen := make(map[*policy]struct{})
-	add := func(policies []*policy) {
-		for _, p := range policies {
-			if _, known := seen[p]; known || p.stands {
-				continue
-			}
-			seen[p] = struct{}{}
-			needed += len(p.infos)
-			if len(p.infos) > 0 && (newest == nil || compareAge(newest, p) < 0) {
-				newest = p
-			}
-		}
-	}
+	var policies ruleCount
+	network = 0
 	for r := range rulesets {
-		add(r.policies)
+		network += r.deciding()
+		policies.add(r.policies, (*policy).networkRules)
 	}
+	network, policies.n = min(network, policies.n), 0
+	clear(policies.seen)
 	for r := range runtime {
-		add(r.policies)
+		policies.add(r.policies, func(p *policy) int { return len(p.runtime.rules) })
 	}
-	needed = min(needed, atMost)
-	if newest != nil && o.exceeds(LimitRulesPerNode, most, needed, "node "+string(n.name)) {
-		o.take(newest)
+	processes = min(processes, policies.n)
+	if policies.newest != nil && o.exceeds(LimitRulesPerNode, most, network+processes, "node "+string(n.name)) {
+		o.take(policies.newest)
 	}
 }
 
-// countRules is how many rules the policies of a ruleset have. Who the peers of a
-// runtime rule are is answered without a rule of its own.
-func (r *ruleset) countRules() int {
-	if r.named >= 0 {
-		return r.named
+// ruleCount counts the rules of policies, each policy once.
+type ruleCount struct {
+	n      int
+	newest *policy // that has any
+	seen   map[*policy]struct{}
+}
+
+func (x *ruleCount) add(policies []*policy, rules func(*policy) int) {
+	if x.seen == nil {
+		x.seen = make(map[*policy]struct{})
 	}
-	r.named = 0
-	for _, p := range r.policies {
-		if !p.stands {
-			r.named += len(p.infos)
+	for _, p := range policies {
+		if _, known := x.seen[p]; known || p.stands {
+			continue
+		}
+		x.seen[p] = struct{}{}
+		if n := rules(p); n > 0 {
+			x.n += n
+			x.take(p)
 		}
 	}
-	return r.named
+}
+
+func (x *ruleCount) take(p *policy) {
+	if x.newest == nil || compareAge(x.newest, p) < 0 {
+		x.newest = p
+	}
+}
+
+// networkRules is how many rules a policy has about packets, isolations included.
+func (p *policy) networkRules() int {
+	if p.runtime == nil {
+		return len(p.infos)
+	}
+	return len(p.infos) - len(p.runtime.rules)
+}
+
+// count counts the rules of a ruleset's policies. Who the peers of a runtime rule are is
+// answered without a rule of its own.
+func (r *ruleset) count() *ruleset {
+	if r.counted {
+		return r
+	}
+	r.counted, r.named, r.ranges = true, 0, 1
+	for _, p := range r.policies {
+		if p.stands || r.ofPeers {
+			continue
+		}
+		r.named += p.networkRules()
+		for i := range p.halves[r.direction].rules {
+			r.ranges += rangesOf(p.halves[r.direction].rules[i].ports)
+		}
+	}
+	return r
+}
+
+// deciding is how many rules can decide in a ruleset, at most: all of its policies', or
+// for each cell and range of ports one that is enforced and one that is staged.
+func (r *ruleset) deciding() int {
+	r.count()
+	return min(r.named, 2*r.ranges*r.lens.size())
+}
+
+// rangesOf is how many more ranges of ports there are, at most, because of some matches:
+// a protocol of its own, cut twice. A name may be any number of ports.
+func rangesOf(ports []model.PortMatch) int {
+	n := 0
+	for _, m := range ports {
+		switch {
+		case m.Name != "":
+			return 1 << 20
+		case m.Proto != model.ProtoAny:
+			n += 3
+		}
+	}
+	return n
 }
 
 // comingRuntime returns the runtime rulesets that the node will have.

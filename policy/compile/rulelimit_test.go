@@ -36,6 +36,10 @@ func TestRulesPerNode(t *testing.T) {
 	both := of("both", "a", 3)
 	both.Tier, both.Ref.Kind, both.Ref.Namespace = model.TierAdmin, model.KindClusterwide, ""
 	both.Ingress = network("", 4).Ingress
+	wide := network("m", 20) // the first of which decides about everything
+	for i := range wide.Ingress {
+		wide.Ingress[i].Ports = []model.PortMatch{{Proto: model.ProtoAny}}
+	}
 	for name, tc := range map[string]struct {
 		policies []model.Policy // the oldest first
 		want     string
@@ -47,6 +51,7 @@ func TestRulesPerNode(t *testing.T) {
 		"of the network":                {[]model.Policy{network("n", 9), network("m", 1)}, "m: 12"}, // with two isolations
 		"of the network, for two pods":  {[]model.Policy{network("n", 9)}, ""},
 		"of processes and the network":  {[]model.Policy{network("n", 5), of("q", "b", 5)}, "q: 11"},
+		"of the network, never asked":   {[]model.Policy{wide}, ""},
 		"of one policy about both":      {[]model.Policy{of("p", "b", 4), both}, "both: 11"},
 		"of processes, then of network": {[]model.Policy{of("q", "b", 5), network("n", 5)}, "n: 11"},
 	} {

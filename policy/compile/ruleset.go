@@ -29,7 +29,10 @@ type ruleset struct {
 	cells  dict[snapshot.SetID, *program]
 	nodes  bag[*node]
 
-	named int // rules of its policies but stand-ins; -1: not counted yet
+	// How many rules its policies but stand-ins have, and in how many ranges these can
+	// divide ports, once they are counted.
+	counted       bool
+	named, ranges int
 
 	// Since the last commit.
 	stale    bool // built anew, or never computed
@@ -154,7 +157,7 @@ func portsAsked(ports []model.NamedPort, policies []*policy) []model.NamedPort {
 
 // rebuild marks a ruleset whose policies are new or say something new.
 func (c *Compiler) rebuild(r *ruleset) {
-	r.named = -1
+	r.counted = false
 	if r.stale {
 		return
 	}
