@@ -2,11 +2,12 @@ package status
 
 import (
 	"context"
+	"sync"
 
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -63,21 +64,63 @@ func (s *Shared) peer(ctx context.Context, req ctrl.Request, object client.Objec
 }
 
 // Upstream tells of upstream's NetworkPolicy objects that are not in force:
-// their kind has no status.
-type Upstream struct{ *Shared }
+// their kind has no status. What it told is forgotten where the leader changes,
+// and is told again then.
+type Upstream struct {
+	*Shared
 
-// Reconcile records an event for a policy that is refused.
+	mu   sync.Mutex
+	told map[types.NamespacedName]refusal
+}
+
+// refusal is what is told of a policy that is refused; zero: it is accepted, or
+// nothing was told.
+type refusal struct {
+	uid        types.UID
+	generation int64
+	reason     string
+	older      bool
+}
+
+// Reconcile records an event where a policy begins to be refused, is refused for
+// something else, or is accepted again.
 func (r *Upstream) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	object := &networkingv1.NetworkPolicy{}
 	if err := r.Client.Get(ctx, req.NamespacedName, object); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.swap(req.NamespacedName, refusal{})
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	ref := model.PolicyRef{Kind: model.KindUpstream, Namespace: req.Namespace, Name: req.Name}
 	o, ok := r.Decisions.Outcome(gather.Object{Policy: ref})
-	if !ok || o.Accepted || o.UID != object.GetUID() || o.Generation != object.GetGeneration() {
+	if !ok || o.UID != object.GetUID() || o.Generation != object.GetGeneration() {
 		return ctrl.Result{}, nil
 	}
-	r.Recorder.Eventf(object, nil, corev1.EventTypeWarning, o.Reason, v1alpha1.ConditionAccepted,
-		"%s is %s: %s", v1alpha1.ConditionAccepted, metav1.ConditionFalse, acceptance(&Facts{Verdict: Verdict{Reason: o.Reason, Message: o.Message, Older: o.Older}}).message)
+	is := refusal{}
+	if !o.Accepted {
+		is = refusal{o.UID, o.Generation, o.Reason, o.Older}
+	}
+	was := r.swap(req.NamespacedName, is)
+	if was != is && (!o.Accepted || was.uid == o.UID) {
+		a := acceptance(&Facts{Verdict: Verdict{Accepted: o.Accepted, Reason: o.Reason, Message: o.Message, Older: o.Older}})
+		r.tell(object, Transition{v1alpha1.ConditionAccepted, a.status, a.reason, a.message})
+	}
 	return ctrl.Result{}, nil
+}
+
+// swap notes what is told of a policy now, and returns what was told before.
+func (r *Upstream) swap(name types.NamespacedName, is refusal) refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.told[name]
+	if is == (refusal{}) {
+		delete(r.told, name)
+		return was
+	}
+	if r.told == nil {
+		r.told = map[types.NamespacedName]refusal{}
+	}
+	r.told[name] = is
+	return was
 }

@@ -65,7 +65,7 @@ func Setup(mgr ctrl.Manager, shared *Shared, c clock.WithTicker) (*Writer, error
 	}{
 		wakeExternal:                {&v1alpha1.ExternalWorkload{}, &ExternalWorkloads{shared}},
 		wakeGroup:                   {&v1alpha1.AddressGroup{}, &AddressGroups{shared}},
-		model.KindUpstream.String(): {&networkingv1.NetworkPolicy{}, &Upstream{shared}},
+		model.KindUpstream.String(): {&networkingv1.NetworkPolicy{}, &Upstream{Shared: shared}},
 	} {
 		if err := w.add(mgr, name, other.object, other.r); err != nil {
 			return nil, err
