@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -94,7 +93,7 @@ func Setup(mgr ctrl.Manager, o Options) (*System, error) {
 		Client: mgr.GetClient(), Decisions: s.Engine,
 		Nodes:    &status.Nodes{Client: mgr.GetClient(), Store: s.Store, Tracker: s.Tracker, Clock: o.Clock},
 		Recorder: mgr.GetEventRecorder("palisade"), Clock: o.Clock,
-		Limit: rate.NewLimiter(status.WritesPerSecond, 1),
+		Limit: status.NewLimiter(),
 	}, o.Clock)
 	if err != nil {
 		return nil, fmt.Errorf("status: %w", err)

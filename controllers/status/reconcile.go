@@ -30,6 +30,14 @@ type Decisions interface {
 // WritesPerSecond bounds what all reconcilers write together.
 const WritesPerSecond = 20
 
+// Limiter makes writers wait for their turn.
+type Limiter interface {
+	Wait(context.Context) error
+}
+
+// NewLimiter limits to WritesPerSecond.
+func NewLimiter() *rate.Limiter { return rate.NewLimiter(WritesPerSecond, 1) }
+
 // Shared is what the reconcilers of all kinds have in common.
 type Shared struct {
 	Client    client.Client
@@ -37,7 +45,7 @@ type Shared struct {
 	Nodes     *Nodes
 	Recorder  events.EventRecorder
 	Clock     clock.PassiveClock
-	Limit     *rate.Limiter
+	Limit     Limiter // one turn for every write
 }
 
 // Policies reconciles the status of one kind of policy of ours.
