@@ -6,9 +6,13 @@ import (
 	"testing"
 	"time"
 
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"palisade.dev/palisade/api/v1alpha1"
 )
@@ -37,6 +41,20 @@ func line(list []metav1.Condition) string {
 	return strings.Join(out, " ")
 }
 
+// forTools is what tools that wait, such as Flux and kpt, make of an object.
+func forTools(t *testing.T, o client.Object) kstatus.Status {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := kstatus.Compute(&unstructured.Unstructured{Object: content})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Status
+}
+
 func TestConditions(t *testing.T) {
 	down := Node{Name: "down", Progress: Waiting}
 	downRealized := Node{Name: "down", Progress: Realized}
@@ -48,26 +66,27 @@ func TestConditions(t *testing.T) {
 	tests := map[string]struct {
 		facts Facts
 		want  string
+		tools kstatus.Status // what tools that wait make of it
 	}{
-		"realized":                    {facts(node("a", Realized), node("b", Realized)), ok},
-		"waiting":                     {facts(node("a", Realized), node("b", Waiting)), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending"},
-		"late":                        {facts(node("a", Realized), node("b", Late)), "Accepted=True/Accepted Programmed=False/NodeLate Ready=False/NodeLate Reconciling=True/NodeLate"},
-		"failed":                      {facts(node("a", Realized), failed), "Accepted=True/Accepted Programmed=False/DatapathBypassed Ready=False/DatapathBypassed Stalled=True/DatapathBypassed"},
-		"worst first":                 {facts(node("a", Waiting), node("b", Late), failed), "Accepted=True/Accepted Programmed=False/DatapathBypassed Ready=False/DatapathBypassed Stalled=True/DatapathBypassed"},
-		"not Ready":                   {facts(node("a", Realized), down), "Accepted=True/Accepted Programmed=False/NodeUnreachable Ready=True/Realized"},
-		"not Ready, but acknowledged": {facts(node("a", Realized), downRealized), ok},
-		"agent gone for a moment":     {facts(node("a", Realized), away), ok},
-		"agent gone":                  {facts(node("a", Realized), lost), "Accepted=True/Accepted Programmed=Unknown/NodeUnreachable Ready=Unknown/NodeUnreachable"},
-		"no subjects":                 {with(facts(), func(f *Facts) { f.Endpoints = 0 }), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects"},
-		"subjects without a node":     {facts(), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects"},
-		"external workloads":          {with(facts(), func(f *Facts) { f.External = true }), "Accepted=True/Accepted Programmed=False/NoEnforcer Ready=False/NoEnforcer Stalled=True/NoEnforcer"},
-		"audit":                       {with(facts(node("a", Realized)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=True/Observing Ready=True/Observing"},
-		"audit, waiting":              {with(facts(node("a", Waiting)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending"},
-		"not yet expired":             {with(facts(node("a", Realized)), func(f *Facts) { f.ExpiresAt = now.Add(time.Second) }), ok},
-		"expired":                     {with(facts(node("a", Waiting)), func(f *Facts) { f.ExpiresAt = now }), "Accepted=True/Expired Programmed=True/Expired Ready=True/Expired Expired=True/Expired"},
+		"realized":                    {facts(node("a", Realized), node("b", Realized)), ok, kstatus.CurrentStatus},
+		"waiting":                     {facts(node("a", Realized), node("b", Waiting)), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending", kstatus.InProgressStatus},
+		"late":                        {facts(node("a", Realized), node("b", Late)), "Accepted=True/Accepted Programmed=False/NodeLate Ready=False/NodeLate Reconciling=True/NodeLate", kstatus.InProgressStatus},
+		"failed":                      {facts(node("a", Realized), failed), "Accepted=True/Accepted Programmed=False/DatapathBypassed Ready=False/DatapathBypassed Stalled=True/DatapathBypassed", kstatus.FailedStatus},
+		"worst first":                 {facts(node("a", Waiting), node("b", Late), failed), "Accepted=True/Accepted Programmed=False/DatapathBypassed Ready=False/DatapathBypassed Stalled=True/DatapathBypassed", kstatus.FailedStatus},
+		"not Ready":                   {facts(node("a", Realized), down), "Accepted=True/Accepted Programmed=False/NodeUnreachable Ready=True/Realized", kstatus.CurrentStatus},
+		"not Ready, but acknowledged": {facts(node("a", Realized), downRealized), ok, kstatus.CurrentStatus},
+		"agent gone for a moment":     {facts(node("a", Realized), away), ok, kstatus.CurrentStatus},
+		"agent gone":                  {facts(node("a", Realized), lost), "Accepted=True/Accepted Programmed=Unknown/NodeUnreachable Ready=Unknown/NodeUnreachable", kstatus.InProgressStatus},
+		"no subjects":                 {with(facts(), func(f *Facts) { f.Endpoints = 0 }), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects", kstatus.CurrentStatus},
+		"subjects without a node":     {facts(), "Accepted=True/Accepted Programmed=True/NoSubjects Ready=True/NoSubjects", kstatus.CurrentStatus},
+		"external workloads":          {with(facts(), func(f *Facts) { f.External = true }), "Accepted=True/Accepted Programmed=False/NoEnforcer Ready=False/NoEnforcer Stalled=True/NoEnforcer", kstatus.FailedStatus},
+		"audit":                       {with(facts(node("a", Realized)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=True/Observing Ready=True/Observing", kstatus.CurrentStatus},
+		"audit, waiting":              {with(facts(node("a", Waiting)), func(f *Facts) { f.Audit = true }), "Accepted=True/Accepted Programmed=False/Pending Ready=False/Pending Reconciling=True/Pending", kstatus.InProgressStatus},
+		"not yet expired":             {with(facts(node("a", Realized)), func(f *Facts) { f.ExpiresAt = now.Add(time.Second) }), ok, kstatus.CurrentStatus},
+		"expired":                     {with(facts(node("a", Waiting)), func(f *Facts) { f.ExpiresAt = now }), "Accepted=True/Expired Programmed=True/Expired Ready=True/Expired Expired=True/Expired", kstatus.CurrentStatus},
 		"invalid": {
 			with(facts(node("a", Realized)), func(f *Facts) { f.Verdict = Verdict{Reason: v1alpha1.ReasonInvalid, Message: "spec.x"} }),
-			"Accepted=False/Invalid Programmed=False/NotAccepted Ready=False/Invalid Stalled=True/Invalid",
+			"Accepted=False/Invalid Programmed=False/NotAccepted Ready=False/Invalid Stalled=True/Invalid", kstatus.FailedStatus,
 		},
 	}
 	for name, test := range tests {
@@ -83,6 +102,13 @@ func TestConditions(t *testing.T) {
 			}
 			if got.ObservedGeneration != 3 {
 				t.Errorf("observed %d", got.ObservedGeneration)
+			}
+			policy := &v1alpha1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "db", Generation: 3}, Status: got}
+			if tools := forTools(t, policy); tools != test.tools {
+				t.Errorf("tools see %s, want %s", tools, test.tools)
+			}
+			if policy.Generation++; forTools(t, policy) != kstatus.InProgressStatus {
+				t.Errorf("before the next spec is looked at tools see %s", forTools(t, policy))
 			}
 			if again := Policy(got, test.facts); !cmp.Equal(again, got) {
 				t.Errorf("computing again changes it: %s", cmp.Diff(got, again))
@@ -164,18 +190,24 @@ func TestAuditSaysSo(t *testing.T) {
 }
 
 func TestPeer(t *testing.T) {
+	tools := func(s v1alpha1.PeerStatus) kstatus.Status {
+		return forTools(t, &v1alpha1.AddressGroup{ObjectMeta: metav1.ObjectMeta{Name: "office", Generation: 2}, Status: s})
+	}
 	f := Facts{Now: now, Generation: 2, Verdict: accepted, Snapshot: 5}
 	got := Peer(v1alpha1.PeerStatus{ObservedGeneration: -1}, f)
+	if tools(got) != kstatus.CurrentStatus {
+		t.Errorf("tools see %s", tools(got))
+	}
 	if line(got.Conditions) != "Accepted=True/Accepted Ready=True/Realized" || got.SnapshotGeneration != 5 || got.ObservedGeneration != 2 {
 		t.Errorf("%s %+v", line(got.Conditions), got)
 	}
 	f.Verdict = Verdict{Reason: v1alpha1.ReasonAddressConflict, Message: "10.0.0.1 is pod shop/web"}
-	if got = Peer(got, f); line(got.Conditions) != "Accepted=False/AddressConflict Ready=False/AddressConflict Stalled=True/AddressConflict" {
-		t.Error(line(got.Conditions))
+	if got = Peer(got, f); line(got.Conditions) != "Accepted=False/AddressConflict Ready=False/AddressConflict Stalled=True/AddressConflict" || tools(got) != kstatus.FailedStatus {
+		t.Error(line(got.Conditions), tools(got))
 	}
 	f.Verdict = accepted
-	if got = Peer(got, f); line(got.Conditions) != "Accepted=True/Accepted Ready=True/Realized" {
-		t.Error(line(got.Conditions))
+	if got = Peer(got, f); line(got.Conditions) != "Accepted=True/Accepted Ready=True/Realized" || tools(got) != kstatus.CurrentStatus {
+		t.Error(line(got.Conditions), tools(got))
 	}
 }
 
