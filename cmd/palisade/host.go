@@ -80,9 +80,14 @@ func (o *hostOptions) run(e *env) error {
 	if in.Generation == (snapshot.Generation{}) {
 		return errNotEnforcing
 	}
+	return o.print(e.stdout, hostOf(in, lacks))
+}
+
+// hostOf says what is in force on a host, and what the host lacks.
+func hostOf(in nodeagent.InForce, lacks []host.Finding) hostJSON {
 	out := hostJSON{Node: in.Node, Generation: in.Generation.String(), Digest: in.Digest.String(), Pods: []hostPodJSON{}, Lacks: []hostLackJSON{}}
 	for _, a := range in.Pods {
-		p := hostPodJSON{Pod: a.Pod.String(), Interface: a.Host.Name}
+		p := hostPodJSON{Pod: a.Pod.String(), Addresses: []string{}, Interface: a.Host.Name}
 		for _, addr := range a.Addrs {
 			p.Addresses = append(p.Addresses, addr.String())
 		}
@@ -91,12 +96,16 @@ func (o *hostOptions) run(e *env) error {
 	for _, f := range lacks {
 		out.Lacks = append(out.Lacks, hostLackJSON{f.Severity.String(), string(f.Reason), f.What, f.Where, f.Mend})
 	}
+	return out
+}
+
+func (o *hostOptions) print(w io.Writer, h hostJSON) error {
 	if o.output == "json" {
-		enc := json.NewEncoder(e.stdout)
+		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		return enc.Encode(out)
+		return enc.Encode(h)
 	}
-	printHost(e.stdout, out)
+	printHost(w, h)
 	return nil
 }
 

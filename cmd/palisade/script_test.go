@@ -15,7 +15,7 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-var update = flag.Bool("update", false, "write what the commands print into the transcripts")
+var update = flag.Bool("update", false, "write what the commands print into the transcripts and golden files")
 
 // TestTranscripts runs the commands of testdata/*.txtar in a directory that holds
 // the archive's other files, and compares what they do with the transcript:

@@ -42,7 +42,7 @@ AddressGroup is listed only where it is not ready: nodes do not enforce what it 
 	return cmd
 }
 
-// statusJSON is one element of the list that status prints.
+// statusJSON is one element of the list that status prints. Its fields only grow.
 type statusJSON struct {
 	Policy     string                 `json:"policy"`
 	Accepted   metav1.ConditionStatus `json:"accepted"`
@@ -63,34 +63,10 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	var policies v1alpha1.NetworkPolicyList
-	if err := c.List(ctx, &policies); err != nil {
-		return listError("NetworkPolicies of "+v1alpha1.GroupName, err)
-	}
-	var wide v1alpha1.ClusterwidePolicyList
-	if err := c.List(ctx, &wide); err != nil {
-		return listError("ClusterwidePolicies", err)
-	}
-	var runtime v1alpha1.RuntimePolicyList
-	if err := c.List(ctx, &runtime); err != nil {
-		return listError("RuntimePolicies", err)
-	}
-	var rows []statusJSON
-	for _, p := range wide.Items {
-		rows = append(rows, statusOf(v1alpha1.ShortClusterwidePolicy+"/"+p.Name, p.Generation, p.Status))
-	}
-	for _, p := range policies.Items {
-		rows = append(rows, statusOf(v1alpha1.ShortNetworkPolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
-	}
-	for _, p := range runtime.Items {
-		rows = append(rows, statusOf(v1alpha1.ShortRuntimePolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
-	}
-	peers, err := peersNotReady(ctx, c)
+	rows, err := statuses(ctx, c)
 	if err != nil {
 		return err
 	}
-	rows = append(rows, peers...)
-	slices.SortFunc(rows, func(a, b statusJSON) int { return cmp.Compare(a.Policy, b.Policy) })
 	if o.output == "json" {
 		return printList(e.stdout, rows)
 	}
@@ -105,6 +81,40 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 			r.Nodes.Realized, r.Nodes.Desired, r.Endpoints, r.Message)
 	}
 	return t.Flush()
+}
+
+// statuses are those of all policies of a cluster, and of what they refer to that is not
+// ready, by name.
+func statuses(ctx context.Context, c client.Client) ([]statusJSON, error) {
+	var policies v1alpha1.NetworkPolicyList
+	if err := c.List(ctx, &policies); err != nil {
+		return nil, listError("NetworkPolicies of "+v1alpha1.GroupName, err)
+	}
+	var wide v1alpha1.ClusterwidePolicyList
+	if err := c.List(ctx, &wide); err != nil {
+		return nil, listError("ClusterwidePolicies", err)
+	}
+	var runtime v1alpha1.RuntimePolicyList
+	if err := c.List(ctx, &runtime); err != nil {
+		return nil, listError("RuntimePolicies", err)
+	}
+	var rows []statusJSON
+	for _, p := range wide.Items {
+		rows = append(rows, statusOf(v1alpha1.ShortClusterwidePolicy+"/"+p.Name, p.Generation, p.Status))
+	}
+	for _, p := range policies.Items {
+		rows = append(rows, statusOf(v1alpha1.ShortNetworkPolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
+	}
+	for _, p := range runtime.Items {
+		rows = append(rows, statusOf(v1alpha1.ShortRuntimePolicy+"/"+p.Namespace+"/"+p.Name, p.Generation, p.Status))
+	}
+	peers, err := peersNotReady(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, peers...)
+	slices.SortFunc(rows, func(a, b statusJSON) int { return cmp.Compare(a.Policy, b.Policy) })
+	return rows, nil
 }
 
 // peersNotReady are the objects that policies refer to and that nodes know nothing of.
