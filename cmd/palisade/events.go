@@ -15,6 +15,7 @@ import (
 )
 
 type eventsOptions struct {
+	agents  agents
 	socket  string
 	files   []string
 	output  string
@@ -28,11 +29,12 @@ func newEvents(e *env) *cobra.Command {
 	var o eventsOptions
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show what processes of this host asked for, and who decided it",
-		Long: `Events shows the records of processes on this host: programs executed, and files,
-privileges and connections that were denied, that Audit policies would have judged
-otherwise, or that a rule asked to see. Each names the pod and container, the
-process, the verdict, and the tier, policy and rule that made it.
+		Short: "Show what processes of this host, or a cluster, asked for, and who decided it",
+		Long: `Events shows the records of processes on this host, or with --cluster on all nodes
+of a cluster: programs executed, and files, privileges and connections that were
+denied, that Audit policies would have judged otherwise, or that a rule asked to see.
+Each names the pod and container, the process, the verdict, and the tier, policy and
+rule that made it.
 
 They come from the agent of this host: the last ones, and with --follow those to
 come; or, with --events, from files that were recorded with -o json. Losses are
@@ -40,10 +42,8 @@ shown.`,
 		Example: `  # What was stopped lately on this host?
   palisade events --verdict Deny
 
-  # On every node of a cluster, recorded for palisade propose and palisade replay:
-  for agent in $(kubectl -n palisade-system get pods -l app.kubernetes.io/name=palisade-nodeagent -o name); do
-    kubectl -n palisade-system exec $agent -c nodeagent -- /palisade events --follow -o json > events-${agent#pod/}.jsonl &
-  done`,
+  # On all nodes of a cluster, recorded for palisade propose and palisade replay:
+  palisade events --cluster --follow -o json > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), e) },
 	}
@@ -57,6 +57,7 @@ shown.`,
 	f.BoolVar(&o.query.Follow, "follow", false, "go on with what comes")
 	f.IntVar(&o.query.Last, "last", 1000, "how many past records to show at most")
 	f.StringVar(&o.socket, "socket", flows.DefaultSocket, "where the agent gives out records")
+	o.agents.addFlags(f)
 	f.StringArrayVar(&o.files, "events", nil, "read recorded events from this file instead; - is standard input; may be repeated")
 	return cmd
 }
@@ -79,8 +80,11 @@ func (o *eventsOptions) run(ctx context.Context, e *env) error {
 	if len(o.files) > 0 {
 		return readRecorded(ctx, e, o.files, p.Line)
 	}
+	if o.agents.asked {
+		return o.agents.records(ctx, e, "events", o.query, p.Line)
+	}
 	if _, err := os.Stat(o.socket); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("no agent gives out records at %s: run this where one runs (%s), or read a file with --events", o.socket, onNode("events"))
+		return fmt.Errorf("no agent gives out records at %s: run this where one runs, ask all of a cluster with --cluster, or read a file with --events", o.socket)
 	}
 	return flows.Read(ctx, o.socket, o.query, p.Line)
 }

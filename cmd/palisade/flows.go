@@ -17,6 +17,7 @@ import (
 
 type flowsOptions struct {
 	local   local
+	agents  agents
 	socket  string
 	output  string
 	verdict string
@@ -28,10 +29,12 @@ func newFlows(e *env) *cobra.Command {
 	var o flowsOptions
 	cmd := &cobra.Command{
 		Use:   "flows",
-		Short: "Show what this host denied, and who decided it",
-		Long: `Flows shows the records of this host: connections that were denied, that a rule
-with log: true accepted, or that Audit policies would have judged otherwise. Each
-names both ends, the verdict, and the tier, policy and rule that made it.
+		Short: "Show what this host, or a cluster, denied, and who decided it",
+		Long: `Flows shows the records of this host, or with --cluster those of all nodes of a
+cluster: connections that were denied, that a rule with log: true accepted, or that
+Audit policies would have judged otherwise. Each names both ends, the verdict, and the
+tier, policy and rule that made it. The records of one connection that two nodes
+denied are two.
 
 Where an agent runs they come from its socket: the last ones, and with --follow
 those to come. Where none runs, after palisade apply, they come from the kernel,
@@ -40,8 +43,8 @@ records a second.`,
 		Example: `  # What was denied lately on this host, and by which rule?
   palisade flows --verdict Deny
 
-  # On a node of a cluster:
-  kubectl -n palisade-system exec ds/palisade-nodeagent -c nodeagent -- /palisade flows --follow
+  # On all nodes of a cluster, from anywhere:
+  palisade flows --cluster --follow
 
   # For scripts:
   palisade flows -o json | jq -r 'select(.verdict == "Deny") | .policy'`,
@@ -58,6 +61,7 @@ records a second.`,
 	f.IntVar(&o.query.Last, "last", 1000, "how many past records to show at most")
 	f.StringVar(&o.socket, "socket", flows.DefaultSocket, "where the agent gives out flows")
 	o.local.addFlags(f)
+	o.agents.addFlags(f)
 	return cmd
 }
 
@@ -71,6 +75,9 @@ func (o *flowsOptions) run(ctx context.Context, e *env) error {
 		return fmt.Errorf("--verdict %q: write Allow or Deny", o.verdict)
 	}
 	p := &flows.Printer{Filter: o.filter, JSON: o.output == "json", Out: e.stdout}
+	if o.agents.asked {
+		return o.agents.records(ctx, e, "flows", o.query, p.Line)
+	}
 	if _, err := os.Stat(o.socket); !errors.Is(err, fs.ErrNotExist) {
 		return flows.Read(ctx, o.socket, o.query, p.Line)
 	}
@@ -82,12 +89,7 @@ func (o *flowsOptions) run(ctx context.Context, e *env) error {
 		return p.Line(line)
 	})
 	if errors.Is(err, nodeagent.ErrNothingHeld) {
-		return fmt.Errorf("%w; on a node of a cluster: %s", err, onNode("flows"))
+		return fmt.Errorf("%w; for the nodes of a cluster: palisade flows --cluster", err)
 	}
 	return err
-}
-
-// onNode is a command where an agent runs: what a host saw, only that host tells.
-func onNode(command string) string {
-	return "kubectl -n palisade-system exec POD-OF-THE-AGENT -c nodeagent -- /palisade " + command
 }

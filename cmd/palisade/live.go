@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
@@ -35,7 +36,7 @@ func (l *live) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&l.context, "context", "", "context in the kubeconfig")
 }
 
-func (l *live) client() (client.Client, error) {
+func (l *live) config() (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = l.kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
@@ -47,6 +48,14 @@ func (l *live) client() (client.Client, error) {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = 50, 100
+	return config, nil
+}
+
+func (l *live) client() (client.Client, error) {
+	config, err := l.config()
+	if err != nil {
+		return nil, err
+	}
 	ctrllog.SetLogger(logr.Discard()) // what matters comes back as an error
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{

@@ -55,16 +55,13 @@ An agent reports what policies would judge otherwise, of the pods of its own nod
 reported.`,
 		Example: `  # 1. Let everything that the workload does be reported, and record it, on every node
   palisade propose --learn --pod 'shop/db-*' --subject app=db | kubectl apply -f -
-  for agent in $(kubectl -n palisade-system get pods -l app.kubernetes.io/name=palisade-nodeagent -o name); do
-    kubectl -n palisade-system exec $agent -c nodeagent -- /palisade events --follow -o json > events-${agent#pod/}.jsonl &
-  done
+  palisade events --cluster --follow -o json > events.jsonl
 
   # 2. After a day, the first proposal, in Audit
-  kill $(jobs -p)
-  cat events-*.jsonl | palisade propose --events - --pod 'shop/db-*' --subject app=db > db.yaml
+  palisade propose --events events.jsonl --pod 'shop/db-*' --subject app=db > db.yaml
 
   # 3. What it missed, added
-  cat later-*.jsonl | palisade propose --events - --pod 'shop/db-*' --merge db.yaml > db2.yaml`,
+  palisade propose --events later.jsonl --pod 'shop/db-*' --merge db.yaml > db2.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.merge != "" && !cmd.Flags().Changed("sections") {

@@ -94,6 +94,14 @@ func TestLive(t *testing.T) {
 		}
 	})
 	t.Run("refused workload", func(t *testing.T) { refusedWorkload(t, p, env.Config) })
+	t.Run("records of no agents", func(t *testing.T) {
+		for _, command := range []string{"flows", "events"} {
+			_, stderr, code := p.run(t, command, "--cluster")
+			if code != 2 || !strings.Contains(stderr, "no agents in the namespace palisade-system") || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%s: exit %d, %q; want 2 and one line", command, code, stderr)
+			}
+		}
+	})
 	t.Run("status", func(t *testing.T) { statusLive(t, p, env.Config) })
 	t.Run("accepted specs", func(t *testing.T) { acceptedLive(t, p, env.Config) })
 	t.Run("unreadable specs", func(t *testing.T) { unreadableLive(t, p, env.Config) })
