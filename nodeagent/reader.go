@@ -71,10 +71,20 @@ const drainWait = 50 * time.Millisecond
 
 func openReader(c datapath.Config, h *holding, f *facts.Store) (*datapath.Datapath, error) {
 	bindings, _ := f.Bindings()
-	return datapath.OpenReader(c, runtime.InUse, layout.Update{
+	return datapath.OpenReader(c, judgesAlone(datapath.Probe()), layout.Update{
 		Generation: h.commit.Generation, Digest: h.commit.Digest, Full: true,
 		Delta: snapshot.Diff(snapshot.NewSet(), h.set), Facts: toLayout(h.names, bindings),
 	})
+}
+
+// judgesAlone finds programs that judge without those for packets, by what the probe of the
+// kernel said. Where it can judge packets nothing is in force until it does: an agent that
+// starts brings the others into place first.
+func judgesAlone(lacks error) datapath.CompanionInUse {
+	if errors.Is(lacks, datapath.ErrKernel) {
+		return runtime.InUse
+	}
+	return nil
 }
 
 // InForce is what a host enforces, as its kernel and its disk say.

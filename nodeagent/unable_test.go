@@ -137,6 +137,9 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	if judgesAlone(old) == nil || judgesAlone(nil) != nil || judgesAlone(datapath.ErrPrivilege) != nil {
+		t.Error("programs that judge processes alone count on old kernels, and on no others")
+	}
 	all := says(nil)
 	for name, tc := range map[string]struct {
 		probe error

@@ -14,7 +14,8 @@ import (
 // agent runs that would do so. held is the snapshot in force, which gives rules
 // and endpoints their names; where it is not known the zero Update leaves them
 // nameless. It loads no program and changes nothing. A
-// Companion's programs judge alone where the kernel cannot judge packets.
+// Companion's programs judge alone where the kernel cannot judge packets; elsewhere
+// companion is nil, and nothing is in force before packets are judged.
 func OpenReader(c Config, companion CompanionInUse, held layout.Update) (_ *Datapath, err error) {
 	c = c.withDefaults()
 	d := &Datapath{config: c, maps: map[string]*ebpf.Map{}, pairs: map[pairID]*Pair{}}
@@ -41,7 +42,7 @@ func OpenReader(c Config, companion CompanionInUse, held layout.Update) (_ *Data
 func (d *Datapath) readTables(companion CompanionInUse, held layout.Update) error {
 	d.engine.layout = layout.New(d.config.Layout)
 	used, err := d.mapsInUse()
-	if err == nil && used == nil {
+	if err == nil && used == nil && companion != nil {
 		used, err = companion(d.config.CompanionDir())
 	}
 	if err != nil || used == nil {

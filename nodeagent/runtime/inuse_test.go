@@ -17,8 +17,8 @@ import (
 func TestInForceWithoutPackets(t *testing.T) {
 	n := newNode(t)
 	c := datapath.Config{PinDir: n.dir}
-	inForce := func() snapshot.Generation {
-		d, err := datapath.OpenReader(c, InUse, layout.Update{})
+	inForce := func(companion datapath.CompanionInUse) snapshot.Generation {
+		d, err := datapath.OpenReader(c, companion, layout.Update{})
 		must(t, err)
 		defer func() { must(t, d.Close()) }()
 		g, _ := d.Generation()
@@ -27,7 +27,7 @@ func TestInForceWithoutPackets(t *testing.T) {
 	if used, err := InUse(filepath.Join(n.dir, "none")); used != nil || err != nil {
 		t.Errorf("of a directory that is not there: %v, %v", used, err)
 	}
-	if g := inForce(); g != (snapshot.Generation{}) {
+	if g := inForce(InUse); g != (snapshot.Generation{}) {
 		t.Errorf("generation %s is in force before any was applied", g)
 	}
 	n.apply(nil, snapshot.RuntimeRuleRow{Section: snapshot.SectionExecutables, Action: snapshot.RuntimeDeny, Paths: []string{"/bin/denied"}})
@@ -37,7 +37,10 @@ func TestInForceWithoutPackets(t *testing.T) {
 	must(t, err)
 	defer func() { must(t, calls.Close()) }()
 	must(t, calls.Delete(bpf.SlotVerdict))
-	if g, want := inForce(), (snapshot.Generation{Epoch: 1, Term: 1, Counter: 1}); g != want {
+	if g := inForce(nil); g != (snapshot.Generation{}) {
+		t.Errorf("generation %s is in force, although packets are not judged where they could be", g)
+	}
+	if g, want := inForce(InUse), (snapshot.Generation{Epoch: 1, Term: 1, Counter: 1}); g != want {
 		t.Errorf("generation %s is in force, want %s", g, want)
 	}
 }
