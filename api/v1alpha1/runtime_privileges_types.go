@@ -122,7 +122,8 @@ const (
 	// PrivilegeLoadModule is loading a kernel module, from a file, from memory,
 	// or by having the kernel request one.
 	PrivilegeLoadModule PrivilegeOperation = "LoadModule"
-	// PrivilegeLoadBPF is loading an eBPF program or creating a map.
+	// PrivilegeLoadBPF is any use of the bpf system call: loading eBPF programs,
+	// creating maps, and also opening pinned ones, look-ups and queries.
 	PrivilegeLoadBPF PrivilegeOperation = "LoadBPF"
 	// PrivilegeWriteExecMemory is making memory executable that is or was
 	// writable: anonymous memory, shared or not, changed private mappings, and

@@ -162,17 +162,22 @@ func (r *Runtime) lacks(s Section, operations uint32) {
 
 // set writes the settings.
 func (r *Runtime) set() error {
-	word := bpf.RecordExec | bpf.RecordExit
-	for _, s := range r.config.Record {
-		word |= 1 << s
-	}
-	if r.config.Unknown == UnknownDeny {
-		word |= bpf.DenyUnknown
-	}
-	if err := r.maps[bpf.MapSettings].Put(uint32(0), word); err != nil {
+	if err := r.maps[bpf.MapSettings].Put(uint32(0), r.config.settings()); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	return nil
+}
+
+// settings is the word of bits that programs read.
+func (c *Config) settings() uint64 {
+	word := bpf.RecordExec | bpf.RecordExit
+	for _, s := range c.Record {
+		word |= 1 << s
+	}
+	if c.Unknown == UnknownDeny {
+		word |= bpf.DenyUnknown
+	}
+	return word
 }
 
 // spec is the specification of all programs with this node's constants.

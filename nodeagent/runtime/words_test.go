@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"palisade.dev/palisade/bpf"
 	"palisade.dev/palisade/nodeagent/events"
 	"palisade.dev/palisade/snapshot"
 )
@@ -136,6 +137,22 @@ func TestParseSections(t *testing.T) {
 	}
 	if _, err := ParseSections([]string{"nothing"}); !errors.Is(err, errSection) {
 		t.Errorf("a section that does not exist: %v", err)
+	}
+}
+
+// TestSettings: the programs find in one word of which sections all is recorded.
+func TestSettings(t *testing.T) {
+	for name, tc := range map[string]struct {
+		config Config
+		want   uint64
+	}{
+		"by default":          {Config{}, bpf.RecordExec | bpf.RecordExit},
+		"two sections":        {Config{Record: []Section{Files, Network}}, bpf.RecordExec | bpf.RecordExit | 1<<1 | 1<<3},
+		"unknown pods denied": {Config{Unknown: UnknownDeny}, bpf.RecordExec | bpf.RecordExit | bpf.DenyUnknown},
+	} {
+		if got := tc.config.settings(); got != tc.want {
+			t.Errorf("%s: %#x, want %#x", name, got, tc.want)
+		}
 	}
 }
 
