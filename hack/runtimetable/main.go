@@ -200,7 +200,7 @@ func shut(rows, kernels []string, cells map[[2]string]string) string {
 			stopped[kind]++
 		}
 	}
-	text := fmt.Sprintf("On each of these kernels (%s) %d of %d numbered rows and %d of %d further cases are shut.",
+	text := fmt.Sprintf("By lsm, on each of these kernels (%s), %d of %d numbered rows and %d of %d further cases are shut.",
 		strings.Join(kernels, ", "), stopped[0], all[0], stopped[1], all[1])
 	if len(open) > 0 {
 		text += fmt.Sprintf(" Not stopped, and its line says why: %s.", strings.Join(open, ", "))

@@ -41,7 +41,7 @@ func TestTables(t *testing.T) {
 	}
 	further := append(results, runtime.Result{Kernel: "6.1", Row: "from", Result: runtime.Stopped}, runtime.Result{Kernel: "6.12", Row: "from", Result: runtime.Stopped},
 		runtime.Result{Kernel: "6.1", Row: "roots", Result: runtime.Stopped}) // not tested on the other
-	if got, want := ways(further), "(6.1, 6.12) 0 of 1 numbered rows and 1 of 2 further cases are shut."+
+	if got, want := ways(further), "By lsm, on each of these kernels (6.1, 6.12), 0 of 1 numbered rows and 1 of 2 further cases are shut."+
 		" Not stopped, and its line says why: bypass-01. Not tested on all of them: roots.\n\n"; !strings.Contains(got, want) {
 		t.Errorf("no %q in:\n%s", want, got)
 	}

@@ -46,7 +46,9 @@ type Sections struct {
 // Propose makes the smallest policy that would have allowed all observations, in the
 // sections that are asked for. What cannot be allowed by a rule is named in a note.
 func Propose(seen []Observation, want Sections) Proposal {
-	return propose(seen, want, v1alpha1.RuntimeRules{})
+	p := propose(seen, want, v1alpha1.RuntimeRules{})
+	p.Notes = append(crowded(&p.Rules), p.Notes...)
+	return p
 }
 
 // Refine proposes what a policy has to accept besides, and adds it. Names in rules that
@@ -56,6 +58,7 @@ func Refine(policy *v1alpha1.RuntimeRules, seen []Observation, want Sections) Pr
 	p := propose(seen, want, *policy)
 	Merge(policy, p.Rules)
 	p.Rules = *policy
+	p.Notes = append(crowded(policy), p.Notes...)
 	return p
 }
 
@@ -77,6 +80,32 @@ func propose(seen []Observation, want Sections, known v1alpha1.RuntimeRules) Pro
 		rules.Network = p.network(seen)
 	}
 	return Proposal{Rules: rules, Notes: append(notes, p.notes...)}
+}
+
+// maxRules is how many rules the API takes in a section.
+const maxRules = 50
+
+// crowded names the sections of a policy that the API would refuse.
+func crowded(rules *v1alpha1.RuntimeRules) []string {
+	var out []string
+	check := func(section string, n int) {
+		if n > maxRules {
+			out = append(out, fmt.Sprintf("%s has %d rules, and a policy may have %d of a section: write several policies about the same pods, with the section's default in each", section, n, maxRules))
+		}
+	}
+	if s := rules.Executables; s != nil {
+		check("executables", len(s.Rules))
+	}
+	if s := rules.Files; s != nil {
+		check("files", len(s.Rules))
+	}
+	if s := rules.Privileges; s != nil {
+		check("privileges", len(s.Rules))
+	}
+	if s := rules.Network; s != nil {
+		check("network", len(s.Rules))
+	}
+	return out
 }
 
 // counted says how much a recording holds, and what would make it hold more.
