@@ -117,13 +117,14 @@ func (w *world) watch() func() map[string]int {
 	}
 	w.Cleanup(stream.Stop)
 	counts, marker := map[string]int{}, w.isolate("marker", "nobody")
+	last := marker.Name // to create an object writes what it is now into it
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for e := range stream.ResultChan() {
 			p, ok := e.Object.(*v1alpha1.NetworkPolicy)
 			switch {
-			case ok && p.Name == marker.Name:
+			case ok && p.Name == last:
 				return
 			case ok && e.Type == watch.Modified:
 				counts[p.Name]++

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ var (
 
 // kernel keeps what it was told as rows; it can refuse.
 type kernel struct {
+	mu     sync.Mutex // of what Apply writes, for tests that look while an agent runs
 	set    *snapshot.Set
 	facts  []layout.Binding
 	gen    snapshot.Generation
@@ -50,9 +52,15 @@ type kernel struct {
 	calls  int
 }
 
-func (k *kernel) Generation() (snapshot.Generation, snapshot.Digest) { return k.gen, k.digest }
+func (k *kernel) Generation() (snapshot.Generation, snapshot.Digest) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.gen, k.digest
+}
 
 func (k *kernel) Apply(_ context.Context, u layout.Update) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.calls++
 	if k.refuse != nil {
 		return k.refuse
