@@ -96,6 +96,10 @@ test-cluster: ## The local cluster itself: its networks, what down leaves behind
 test-lite: ## The demo without Kubernetes: network namespaces as pods (root)
 	hack/test.sh lite
 
+.PHONY: test-race
+test-race: ## Go's race detector over the tests of what has goroutines and needs no cluster; in no other target (root)
+	hack/test.sh race
+
 .PHONY: lint
 lint: ## golangci-lint with the import rules of .golangci.yml
 	hack/lint.sh

@@ -2,7 +2,8 @@
 # test.sh: runs stages of the test suite and says what each took.
 #
 #   hack/test.sh all|fast|STAGE...     STAGE: arch unit rego cel bpf torn vm controller lite e2e,
-#                                      and in "all" with PALISADE_FULL=1: verify image cluster
+#                                      in "all" with PALISADE_FULL=1: verify image cluster,
+#                                      and by its name alone: race
 #
 # A failed stage does not stop the ones after it; the exit code is 1 if any
 # failed. PALISADE_FULL=1 asks the tests for their full counts. A stage that
@@ -22,6 +23,8 @@ readonly CEL="./api/... ./test/cel/..."
 readonly BPF="./bpf/... ./nodeagent/... ./cmd/nodeagent/... ./cmd/cni/... ./test/datapath/..."
 readonly VM="./hack/vm/... ./test/vm/..."
 readonly CONTROLLER="./controllers/... ./cmd/controller/... ./test/kubetest/... ./test/webhook/... ./test/controller/... ./test/cli/..."
+# Where goroutines meet and no cluster or virtual machine is needed; again, not instead.
+readonly RACE="./webhooks/... ./snapshot/... ./nodeagent/... ./controllers/... ./cmd/palisade/..."
 readonly ELSEWHERE="./test/arch/... ./test/torn/... ./test/e2e/... ./test/bench/... $REGO $CEL $BPF $VM $CONTROLLER"
 
 counts=$(mktemp)
@@ -80,6 +83,19 @@ stage_torn() {
 }
 stage_controller() { kubernetes && gotest -timeout="$(limit 15m)" -p=1 -- $CONTROLLER; }
 stage_lite() { as_root "making network namespaces" && hack/deps.sh build cluster && counted hack/demo/lite.sh; }
+stage_race() {
+  as_root "loading BPF programs" && kubernetes || return
+  # The detector is linked by C's tools. The result is static nevertheless, since tests of
+  # nodeagent/runtime run their own binary in an image that has nothing else in it. By
+  # GOFLAGS, programs that tests build have the detector too. Full counts are for other
+  # stages: the same goroutines meet in the ordinary ones.
+  (
+    unset PALISADE_FULL
+    export CGO_ENABLED=1
+    export GOFLAGS="${GOFLAGS:-} -race -tags=netgo,osusergo '-ldflags=-linkmode=external -extldflags=-static'"
+    gotest -timeout=30m -p=1 -- $RACE
+  )
+}
 stage_verify() { hack/deps.sh build bpf && counted hack/verify.sh; }
 stage_image() { as_root "building images" && hack/deps.sh image && counted hack/verify-dockerfile.sh; }
 stage_cluster() { as_root "the local cluster" && kubernetes && counted hack/cluster/test.sh; }
@@ -104,12 +120,12 @@ for arg in "$@"; do
     all) stages+=($ALL ${PALISADE_FULL:+$HOUSE}) ;;
     fast) stages+=(arch unit rego); export PALISADE_FAST=1 ;;
     *)
-      declare -F "stage_$arg" >/dev/null || { echo "test.sh: no stage \"$arg\": use all, fast or ${ALL// /, }, ${HOUSE// /, }" >&2; exit 2; }
+      declare -F "stage_$arg" >/dev/null || { echo "test.sh: no stage \"$arg\": use all, fast or ${ALL// /, }, ${HOUSE// /, }, race" >&2; exit 2; }
       stages+=("$arg")
       ;;
   esac
 done
-[[ ${#stages[@]} -gt 0 ]] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[[ ${#stages[@]} -gt 0 ]] || { sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 failed=0
 for s in "${stages[@]}"; do run "$s"; done
